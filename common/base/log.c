@@ -1,0 +1,123 @@
+#include "log.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+enum { LINE_MAX_BYTES = 4096 };
+
+static struct {
+    enum log_level level;
+    enum log_format format;
+} setup = {LOG_INFO, LOG_TEXT};
+
+static const char *const level_names[LOG__COUNT] = {"debug", "info", "warn", "error"};
+static const char *const level_labels[LOG__COUNT] = {"DEBUG", "INFO", "WARN", "ERROR"};
+
+struct line {
+    char text[LINE_MAX_BYTES];
+    size_t len;
+};
+
+void log_setup(enum log_level level, enum log_format format)
+{
+    setup.level = level;
+    setup.format = format;
+}
+
+bool log_level_parse(const char *name, enum log_level *ret_level)
+{
+    for (int i = 0; i < LOG__COUNT; i++) {
+        if (strcasecmp(name, level_names[i]) == 0) {
+            *ret_level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool log_is_on(enum log_level level)
+{
+    return level >= setup.level;
+}
+
+static void line_add(struct line *l, const char *text)
+{
+    /* Keeps room for the closing `"}` and the line end. */
+    size_t room = sizeof l->text - 4 - l->len, len = strlen(text);
+
+    if (len > room)
+        len = room;
+    memcpy(l->text + l->len, text, len);
+    l->len += len;
+}
+
+static void line_add_escaped(struct line *l, const char *text)
+{
+    for (; *text && l->len < sizeof l->text - 16; text++) {
+        unsigned char c = (unsigned char)*text;
+        char out[8];
+        if (c == '"' || c == '\\')
+            snprintf(out, sizeof out, "\\%c", c);
+        else if (c < 0x20 || c == 0x7F)
+            snprintf(out, sizeof out, "\\u%04x", c);
+        else
+            snprintf(out, sizeof out, "%c", c);
+        line_add(l, out);
+    }
+}
+
+static bool needs_quotes(const char *text)
+{
+    return *text == '\0' || strpbrk(text, " =\"\\\t\r\n") != NULL;
+}
+
+static void line_add_field(struct line *l, const struct log_field *f)
+{
+    char number[24];
+    bool json = setup.format == LOG_JSON;
+    bool quoted = f->text && (json || needs_quotes(f->text));
+
+    line_add(l, json ? ",\"" : " ");
+    line_add(l, f->key);
+    line_add(l, json ? "\":" : "=");
+    if (quoted)
+        line_add(l, "\"");
+    if (f->text) {
+        line_add_escaped(l, f->text);
+    } else {
+        snprintf(number, sizeof number, "%" PRId64, f->number);
+        line_add(l, number);
+    }
+    if (quoted)
+        line_add(l, "\"");
+}
+
+void log_write(enum log_level level, const char *event, const struct log_field *fields)
+{
+    struct line l = {.len = 0};
+    char when[CLOCK_TEXT_MAX], head[256];
+
+    clock_format(clock_wall_ms(), when);
+    if (setup.format == LOG_JSON) {
+        snprintf(head, sizeof head, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", when,
+                 level_names[level], event);
+    } else {
+        when[10] = ' ';
+        when[23] = '\0';
+        snprintf(head, sizeof head, "[%s] [%s] %s", when, level_labels[level], event);
+    }
+    line_add(&l, head);
+    for (; fields->key; fields++)
+        line_add_field(&l, fields);
+    if (setup.format == LOG_JSON)
+        l.text[l.len++] = '}';
+    l.text[l.len++] = '\n';
+
+    ssize_t ignored = write(STDERR_FILENO, l.text, l.len);
+    (void)ignored;
+}

@@ -1,0 +1,68 @@
+/* csv.h - sorted daily totals of song plays from a CSV stream of any size.
+ *
+ * The door of the aggregation engine. No queue, no network, no task: bytes in, bytes out.
+ * The contract of the format (header, quoting, bad rows, order, sums) is docs/csv.md; the
+ * result is the same byte for byte with any number of threads, any memory limit and any way
+ * in which the input arrives. */
+#ifndef CSV_CSV_H
+#define CSV_CSV_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "err.h"
+
+/* Why a row was refused: R(NAME, code, sentence). */
+#define CSV_REASONS(R)                                                                         \
+    R(FIELD_COUNT, "field_count", "wrong number of fields")                                    \
+    R(EMPTY_SONG, "empty_song", "Song is empty")                                               \
+    R(BAD_UTF8, "bad_utf8", "Song is not valid UTF-8")                                         \
+    R(NUL_BYTE, "nul_byte", "Song holds a NUL byte")                                           \
+    R(BAD_DATE, "bad_date", "Date is not a calendar day in the form YYYY-MM-DD")               \
+    R(BAD_PLAYS, "bad_plays", "Number of Plays is not a whole number without sign")            \
+    R(TEXT_AFTER_QUOTE, "text_after_quote", "text follows a closing quote")                    \
+    R(OPEN_QUOTE, "open_quote", "a quote is still open at the end of the file")
+
+enum csv_reason {
+#define R(name, code, sentence) CSV_REASON_##name,
+    CSV_REASONS(R)
+#undef R
+        CSV_REASON__COUNT
+};
+
+const char *csv_reason_code(enum csv_reason reason); /* "bad_date"; static */
+
+struct csv_options {
+    unsigned threads;           /* 0: one per core */
+    int64_t memory_bytes;       /* working memory; sorted runs are spilled beyond it */
+    int64_t max_inflated_bytes; /* cap on what a compressed input may become */
+    bool skip_bad_rows;         /* false: the first bad row in the file fails the whole */
+    const char *temp_dir;       /* where runs are spilled (files unlinked at once) */
+
+    /* Called now and then from one thread at a time with the bytes read of the input as it
+     * lies on disk (before inflating) and its size, or 0 when that is not known. May be NULL. */
+    void (*progress)(void *arg, uint64_t bytes_read, uint64_t bytes_total);
+    void *progress_arg;
+};
+
+struct csv_stats {
+    uint64_t rows_in, rows_summed, rows_rejected; /* rows_in = the sum of the other two */
+    uint64_t groups;                              /* rows in the output */
+    uint64_t bytes_in, bytes_inflated, bytes_out;
+    uint64_t rejected[CSV_REASON__COUNT];
+    uint64_t spilled_runs;
+};
+
+/* Reads CSV (plain, gzip or zstd, told by its first bytes) from in_fd, writes the totals to
+ * out_fd and, when skipping, the first 1,000 rejects to rejects_fd (-1 for none). The fds
+ * stay open and are the caller's; in_fd may be a pipe. Blocks until done; starts and joins
+ * its own threads.
+ *
+ * 0: all written. -E_BAD_INPUT: the input breaks the contract; err is a sentence for the
+ * user with line, column, reason and excerpt. -E_NO_SPACE, -E_IO, -E_NO_MEMORY: may work
+ * later. On failure nothing useful is in out_fd and no temporary file is left. */
+int csv_aggregate(int in_fd, int out_fd, int rejects_fd, const struct csv_options *options,
+                  struct csv_stats *ret_stats, struct err *err);
+
+#endif
