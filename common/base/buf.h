@@ -20,7 +20,10 @@ struct buf {
 
 extern char buf_empty[1]; /* what `data` points at before the first append */
 
-#define BUF_INIT {buf_empty, 0, 0, false}
+#define BUF_INIT                                                                               \
+    {                                                                                          \
+        buf_empty, 0, 0, false                                                                 \
+    }
 
 void buf_init(struct buf *b);
 void buf_release(struct buf *b); /* frees the bytes; b is as after buf_init */

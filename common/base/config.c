@@ -24,8 +24,16 @@ struct row {
 };
 
 #define C(field, type, programs, env, flag, def, min, max, secret, help)                       \
-    {offsetof(struct config, field), CONFIG_##type, programs, env, flag, def, min, max,        \
-     secret, help},
+    {offsetof(struct config, field),                                                           \
+     CONFIG_##type,                                                                            \
+     programs,                                                                                 \
+     env,                                                                                      \
+     flag,                                                                                     \
+     def,                                                                                      \
+     min,                                                                                      \
+     max,                                                                                      \
+     secret,                                                                                   \
+     help},
 static const struct row rows[] = {
 #include "config.def"
 };
@@ -91,9 +99,9 @@ static bool parse_with_units(const char *text, const struct unit *units, int64_t
 bool config_parse_bytes(const char *text, int64_t *ret_bytes)
 {
     static const struct unit units[] = {
-        {"", 1},           {"K", 1 << 10},    {"k", 1 << 10}, {"M", 1 << 20},
-        {"m", 1 << 20},    {"G", 1 << 30},    {"g", 1 << 30}, {"T", INT64_C(1) << 40},
-        {"KiB", 1 << 10},  {"MiB", 1 << 20},  {"GiB", 1 << 30}, {NULL, 0},
+        {"", 1},          {"K", 1 << 10},   {"k", 1 << 10},   {"M", 1 << 20},
+        {"m", 1 << 20},   {"G", 1 << 30},   {"g", 1 << 30},   {"T", INT64_C(1) << 40},
+        {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {NULL, 0},
     };
 
     return parse_with_units(text, units, ret_bytes);
@@ -333,7 +341,8 @@ static int load_flags(struct config *c, enum config_program program, int argc,
         if (!value)
             return err_set(err, -E_BAD_VALUE, "flag %s needs a value", r->flag);
         bool repeated = r->type == CONFIG_LIST && seen[r - rows];
-        int rc = repeated ? append_value(c, r, value, err) : set_value(c, r, value, r->flag, err);
+        int rc =
+            repeated ? append_value(c, r, value, err) : set_value(c, r, value, r->flag, err);
         if (rc)
             return rc;
         seen[r - rows] = true;
@@ -429,8 +438,8 @@ void config_markdown(struct buf *out)
         buf_printf(out, "| `%s`%s | `%s` | %s%s%s | %s | %s%s%s | %s |\n", r->env,
                    r->secret ? "<br>`…_FILE`" : "", r->flag,
                    r->programs & M ? "task_manager " : "",
-                   r->programs & W ? "data_processor " : "", r->programs & CLIENT ? "taskctl" : "",
-                   type_names[r->type], *r->def ? "`" : "", *r->def ? r->def : "none",
-                   *r->def ? "`" : "", r->help);
+                   r->programs & W ? "data_processor " : "",
+                   r->programs & CLIENT ? "taskctl" : "", type_names[r->type],
+                   *r->def ? "`" : "", *r->def ? r->def : "none", *r->def ? "`" : "", r->help);
     }
 }

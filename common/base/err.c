@@ -75,6 +75,7 @@ int err_from_errno(int errnum)
     case EDQUOT:
         return -E_NO_SPACE;
     case ENOENT:
+    case ENOTDIR:
         return -E_NOT_FOUND;
     case EEXIST:
         return -E_EXISTS;

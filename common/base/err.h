@@ -29,7 +29,10 @@ struct err {
     char text[ERR_TEXT_MAX];
 };
 
-#define ERR_INIT {0, ""}
+#define ERR_INIT                                                                               \
+    {                                                                                          \
+        0, ""                                                                                  \
+    }
 
 /* Records code (negative) and sentence; returns the code, so that a failing function can
  * say `return err_set(err, -E_IO, ...)`. Text longer than ERR_TEXT_MAX is cut on a UTF-8
@@ -41,8 +44,8 @@ int err_set(struct err *err, int code, const char *fmt, ...)
 int err_set_errno(struct err *err, int code, int errnum, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* The code for a failed system call: ENOSPC and EDQUOT are E_NO_SPACE, ENOENT is
- * E_NOT_FOUND, EEXIST is E_EXISTS, ENOMEM is E_NO_MEMORY, anything else E_IO. Negative. */
+/* The code for a failed system call: ENOSPC and EDQUOT are E_NO_SPACE, ENOENT and
+ * ENOTDIR E_NOT_FOUND, EEXIST is E_EXISTS, ENOMEM E_NO_MEMORY, anything else E_IO. Negative. */
 int err_from_errno(int errnum);
 
 /* Puts "prefix: " in front of the sentence already there. Returns err's code. */

@@ -16,7 +16,8 @@
 static int sync_dir_fd(int fd, const char *what, struct err *err)
 {
     if (fsync(fd) != 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'", what);
+        return err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'",
+                             what);
     return 0;
 }
 
@@ -58,7 +59,7 @@ static int make_dir(int at, const char *path, struct err *err)
     return rc;
 }
 
-static int make_dirs_at(int at, const char *path, struct err *err)
+int fs_make_dirs(const char *path, struct err *err)
 {
     char part[PATH_MAX];
 
@@ -69,22 +70,51 @@ static int make_dirs_at(int at, const char *path, struct err *err)
         if (*p != '/' || p[-1] == '/')
             continue;
         *p = '\0';
-        int rc = make_dir(at, part, err);
+        int rc = make_dir(AT_FDCWD, part, err);
         if (rc)
             return rc;
         *p = '/';
     }
-    return make_dir(at, part, err);
+    return make_dir(AT_FDCWD, part, err);
 }
 
-int fs_make_dirs(const char *path, struct err *err)
+/* Makes the directory `name` in `at` unless it is there, and opens it. */
+static int enter_dir(int at, const char *name, struct err *err)
 {
-    return make_dirs_at(AT_FDCWD, path, err);
+    if (strcmp(name, "..") == 0)
+        return err_set(err, -E_BAD_VALUE, "a path with '..' leads out of its directory");
+    int rc = make_dir(at, name, err);
+    return rc ? rc : fs_open_beneath(at, name, O_RDONLY | O_DIRECTORY, 0, err);
 }
 
+/* One segment at a time, each from the directory opened before, so no symlink is followed. */
 int fs_make_dirs_beneath(int root_fd, const char *path, struct err *err)
 {
-    return make_dirs_at(root_fd, path, err);
+    char name[NAME_MAX + 1];
+    int at = root_fd;
+
+    if (*path == '/')
+        return err_set(err, -E_BAD_VALUE, "path '%s' is absolute", path);
+    while (at >= 0 && *path) {
+        size_t len = strcspn(path, "/");
+        if (len >= sizeof name) {
+            if (at != root_fd)
+                close(at);
+            return err_set(err, -E_BAD_VALUE, "a file name is longer than %d bytes", NAME_MAX);
+        }
+        memcpy(name, path, len);
+        name[len] = '\0';
+        path += len + (path[len] == '/');
+        if (len == 0)
+            continue;
+        int next = enter_dir(at, name, err);
+        if (at != root_fd)
+            close(at);
+        at = next;
+    }
+    if (at >= 0 && at != root_fd)
+        close(at);
+    return at < 0 ? at : 0;
 }
 
 int fs_open_beneath(int root_fd, const char *path, int flags, unsigned mode, struct err *err)

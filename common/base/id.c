@@ -112,8 +112,7 @@ void id_to_bytes(const char *id, uint8_t ret_bytes[ID_BYTES])
     for (int i = 0; i < 36; i++) {
         if (is_dash_place(i))
             continue;
-        ret_bytes[nibble / 2] =
-            (uint8_t)(ret_bytes[nibble / 2] << 4 | (hex_value(id[i]) & 15));
+        ret_bytes[nibble / 2] = (uint8_t)(ret_bytes[nibble / 2] << 4 | (hex_value(id[i]) & 15));
         nibble++;
     }
 }

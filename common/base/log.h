@@ -28,8 +28,14 @@ bool log_is_on(enum log_level level);
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG_S(key, value) {key, (value) ? (value) : "", 0}
-#define LOG_I(key, value) {key, 0, (int64_t)(value)}
+#define LOG_S(key, value)                                                                      \
+    {                                                                                          \
+        key, (value) ? (value) : "", 0                                                         \
+    }
+#define LOG_I(key, value)                                                                      \
+    {                                                                                          \
+        key, 0, (int64_t)(value)                                                               \
+    }
 
 #define log_event(level, event, ...)                                                           \
     do {                                                                                       \

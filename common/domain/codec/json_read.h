@@ -1,0 +1,51 @@
+/* json_read.h - strict reading of JSON that an outsider wrote.
+ *
+ * Members are listed in a table; anything unknown, doubled, of the wrong type, out of range
+ * or too long is refused with the path of the mistake ("reports[2].token: ..."). For files
+ * that include jansson themselves (codec, http, jobs never). Any thread; nothing blocks. */
+#ifndef CODEC_JSON_READ_H
+#define CODEC_JSON_READ_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+enum { JSON_DEPTH_LIMIT = 16 };
+
+/* Parses one JSON value; duplicate members, NUL in strings, trailing data and nesting past
+ * JSON_DEPTH_LIMIT are refused, with line and column. *ret is new: json_decref it. */
+int json_read_text(const char *text, size_t len, json_t **ret, struct err *err);
+
+enum json_kind {
+    JSON_FIELD_STRING, /* char[size] */
+    JSON_FIELD_INT,    /* int64_t within min..max */
+    JSON_FIELD_NUMBER, /* double within min..max */
+    JSON_FIELD_BOOL,   /* bool */
+    JSON_FIELD_OBJECT, /* json_t *, borrowed */
+    JSON_FIELD_ARRAY   /* json_t *, borrowed, at most max elements */
+};
+
+struct json_field {
+    const char *name; /* NULL ends the table */
+    enum json_kind kind;
+    bool required;
+    void *out; /* left alone when the member is missing or null */
+    size_t size;
+    int64_t min, max;
+};
+
+/* Reads the members of `object`. `path` goes in front of names in errors ("" at the top). */
+int json_read_object(const json_t *object, const char *path, const struct json_field *fields,
+                     struct err *err);
+
+/* The same, but further members are passed over: for answers of a server that may be newer. */
+int json_read_object_open(const json_t *object, const char *path,
+                          const struct json_field *fields, struct err *err);
+
+/* json_dumps in compact form and a decref; NULL when value is NULL or memory is short. */
+char *json_text_take(json_t *value);
+
+#endif
