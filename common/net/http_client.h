@@ -1,0 +1,74 @@
+/* http_client.h - calling an HTTP server: the one place that knows libcurl.
+ *
+ * A client keeps its connection between calls and belongs to one thread at a time; make one
+ * per thread. http_client_global_init once before threads start. No redirects are followed,
+ * no proxy and no .netrc is taken from the environment, only http and https are spoken.
+ *
+ * A kept connection may turn out to be dead when it is used again. Then the call is sent once
+ * more on a fresh one, so a request may reach the server twice: whatever must not happen twice
+ * needs an Idempotency-Key or a token in it. */
+#ifndef NET_HTTP_CLIENT_H
+#define NET_HTTP_CLIENT_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+
+struct http_client;
+
+/* Everything is the caller's and must stay as it is until the call returns. Paths and headers
+ * may hold text from outsiders: one with CR, LF or another control byte is refused. */
+struct http_call {
+    const char *method;         /* "GET", "POST", "PUT", "DELETE" */
+    const char *path;           /* appended to the base: "/v1/tasks?page=2" */
+    const char *content_type;   /* of the body; NULL without one */
+    const char *const *headers; /* further "Name: value" lines, NULL-terminated, or NULL */
+    const void *body;           /* either these bytes ... */
+    size_t body_len;
+    int body_fd;             /* ... or, when > 0, what follows in this file: exactly */
+    int64_t body_size;       /* body_size bytes; -1: until its end, sent chunked */
+    int sink_fd;             /* when > 0, a 2xx answer's body goes here, not into body */
+    size_t max_answer_bytes; /* cap on the answer kept in memory; 0: 1 MiB */
+    int connect_timeout_ms;  /* 0: 5 s */
+    int timeout_ms;          /* of the whole call; 0: none, but a stall of 30 s ends it */
+    const atomic_bool *stop; /* when it turns true the call ends with -E_CANCELLED */
+    void (*progress)(void *arg, int64_t sent, int64_t sent_total, int64_t got,
+                     int64_t got_total); /* totals -1 when unknown; may be NULL */
+    void *progress_arg;
+};
+
+struct http_answer {
+    int status;
+    struct buf body; /* NUL-terminated text; the caller releases it */
+    char content_type[128];
+    char location[512];
+    char filename[256];    /* from Content-Disposition, "" without one; never a path */
+    int64_t retry_after_s; /* -1 without one */
+};
+
+/* Also makes the process ignore SIGPIPE: a broken connection is an error, not a signal. */
+int http_client_global_init(struct err *err);
+
+/* base: "http://127.0.0.1:5000", with or without a trailing slash or a path in front.
+ * -E_BAD_VALUE for anything else, and for a user name or password in it. */
+int http_client_new(const char *base, struct http_client **ret, struct err *err);
+void http_client_free(struct http_client *c);
+
+/* One request and its answer; blocks. 0 whenever an HTTP status came back, whatever it is,
+ * also when the server answered without waiting for the end of the body. Otherwise
+ * -E_UNAVAILABLE when the server cannot be reached or the link broke, -E_TIMEOUT,
+ * -E_TOO_BIG for an answer past the cap, -E_CANCELLED, -E_BAD_VALUE for a call that cannot be
+ * sent, -E_IO when body_fd cannot be read or holds fewer or (for files) more bytes than
+ * body_size, -E_IO or -E_NO_SPACE from sink_fd, which then holds part of the answer.
+ * *ret is initialised in every case; release ret->body. */
+int http_client_call(struct http_client *c, const struct http_call *call,
+                     struct http_answer *ret, struct err *err);
+
+/* Appends text with every byte but letters, digits and -._~ as %XX (RFC 3986, section 2). */
+void http_escape(struct buf *out, const char *text);
+
+#endif
