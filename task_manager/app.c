@@ -1,0 +1,194 @@
+#include "app.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "routes.h"
+#include "supervisor.h"
+
+enum {
+    OWN_STORE_THREADS = 3, /* hub, reaper, relay */
+    HTTP_GRACE_MS = 5000
+};
+
+struct app {
+    const struct config *config;
+    struct objstore *objects;
+    struct store *store;
+    struct broker *publisher;
+    struct service *service;
+    struct http_server *server;
+    struct api api;
+    struct supervisor supervisor;
+};
+
+static int start_server(struct app *a, struct err *err)
+{
+    const struct config *c = a->config;
+    const struct http_options options = {
+        .listen = c->listen,
+        .threads = (int)c->http_threads,
+        .handler_threads = (int)c->handler_threads,
+        .max_connections = (int)c->max_connections,
+        .max_connections_per_ip = (int)c->max_connections_per_ip,
+        .idle_timeout_ms = c->idle_timeout_ms,
+        .header_timeout_ms = c->header_timeout_ms,
+        .request_timeout_ms = c->request_timeout_ms,
+        .min_body_rate = c->min_body_rate,
+        .max_upload_bytes = c->max_upload_bytes,
+        .max_json_bytes = c->max_json_bytes,
+        .routes = api_routes(),
+        .sink = api_sink(),
+        .context = &a->api,
+    };
+
+    return http_server_start(&options, &a->server, err);
+}
+
+static int app_start(struct app *a, struct err *err)
+{
+    const struct config *c = a->config;
+    int connections = (int)c->handler_threads + OWN_STORE_THREADS;
+    int rc = objstore_open(c->storage_url, &a->objects, err);
+
+    if (!rc)
+        rc = store_open(c->database_url, connections, &a->store, err);
+    if (!rc)
+        rc = store_upgrade(a->store, err);
+    if (!rc)
+        rc = broker_open(c->amqp_url, BROKER_PUBLISH, "segue task_manager", &a->publisher, err);
+    if (!rc) {
+        const struct service_parts parts = {c, a->store, a->objects, a->publisher};
+        rc = service_start(&parts, &a->service, err);
+    }
+    if (!rc) {
+        a->api = (struct api){a->service, c};
+        rc = start_server(a, err);
+    }
+    return rc;
+}
+
+static void app_stop(struct app *a)
+{
+    supervisor_stop(&a->supervisor, a->config->stop_grace_ms);
+    if (a->service)
+        service_drain(a->service);
+    http_server_stop_free(a->server, HTTP_GRACE_MS);
+    service_stop_free(a->service);
+    broker_close(a->publisher);
+    store_close(a->store);
+    objstore_close(a->objects);
+}
+
+static void log_ready(const struct app *a, int64_t began_ms)
+{
+    const char *address;
+
+    for (size_t i = 0; (address = http_server_address(a->server, i)) != NULL; i++)
+        log_info("manager.ready", LOG_S("address", address),
+                 LOG_S("store", store_name(a->store)),
+                 LOG_S("broker", broker_delivers(a->publisher) ? "rabbitmq" : "none"),
+                 LOG_I("startup_ms", clock_mono_ms() - began_ms));
+}
+
+/* Waits for the signals that concern the main thread until one asks to end. */
+static void serve_signals(struct app *a, const sigset_t *signals)
+{
+    for (;;) {
+        siginfo_t info;
+        int64_t wait = supervisor_wait_ms(&a->supervisor);
+        struct timespec limit = {wait / 1000, (wait % 1000) * 1000000};
+        int got = wait < 0 ? sigwaitinfo(signals, &info) : sigtimedwait(signals, &info, &limit);
+
+        if (got == SIGTERM || got == SIGINT) {
+            log_info("manager.stopping", LOG_S("signal", strsignal(got)));
+            return;
+        }
+        supervisor_step(&a->supervisor);
+    }
+}
+
+int app_run(const struct config *config, struct err *err)
+{
+    struct app a = {.config = config};
+    int64_t began_ms = clock_mono_ms();
+    sigset_t signals;
+
+    /* Blocked before any thread starts, so that only serve_signals sees them. */
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGCHLD);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+
+    int rc = app_start(&a, err);
+    if (!rc) {
+        log_ready(&a, began_ms);
+        supervisor_start(&a.supervisor, config, http_server_address(a.server, 0));
+        serve_signals(&a, &signals);
+    }
+    app_stop(&a);
+    if (!rc)
+        log_info("manager.stopped", LOG_I("pid", getpid()));
+    return rc;
+}
+
+/* -- task_manager db … -- */
+
+static int db_current(struct store *s, struct err *err)
+{
+    int version = 0, newest = 0;
+    int rc = store_version(s, &version, &newest, err);
+
+    if (!rc)
+        printf("%d%s\n", version, version == newest ? " (newest)" : "");
+    return rc;
+}
+
+static int db_history(struct store *s, struct err *err)
+{
+    struct buf text = BUF_INIT;
+    int rc = store_history(s, &text, err);
+
+    if (!rc)
+        fputs(text.data, stdout);
+    buf_release(&text);
+    return rc;
+}
+
+int app_db(const struct config *config, const char *command, struct err *err)
+{
+    static const struct {
+        const char *name;
+        int (*run)(struct store *, struct err *);
+        bool shows_version;
+    } commands[] = {
+        {"upgrade", store_upgrade, true},
+        {"downgrade", store_downgrade, true},
+        {"current", db_current, false},
+        {"history", db_history, false},
+    };
+    struct store *s = NULL;
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        if (strcmp(command, commands[i].name) != 0)
+            continue;
+        int rc = store_open(config->database_url, 1, &s, err);
+        if (!rc)
+            rc = commands[i].run(s, err);
+        if (!rc && commands[i].shows_version)
+            rc = db_current(s, err);
+        store_close(s);
+        return rc;
+    }
+    return err_set(err, -E_BAD_VALUE,
+                   "db %s: unknown; there are upgrade, downgrade, current and history",
+                   command);
+}

@@ -1,0 +1,109 @@
+/* main.c - the task_manager program: flags, commands, exit codes. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "app.h"
+#include "buf.h"
+#include "log.h"
+
+enum { EXIT_OK = 0, EXIT_PERMANENT = 1, EXIT_USAGE = 2, EXIT_TEMPORARY = 111 };
+
+static void print_help(void)
+{
+    struct buf flags = BUF_INIT;
+
+    config_help(CONFIG_MANAGER, &flags);
+    printf("task_manager: accepts tasks over HTTP, keeps them, hands them to workers\n\n"
+           "usage: task_manager [flags]               serve until SIGTERM\n"
+           "       task_manager [flags] db upgrade    bring the database to this version\n"
+           "       task_manager [flags] db downgrade  undo the latest migration\n"
+           "       task_manager [flags] db current    show the database's version\n"
+           "       task_manager [flags] db history    list the migrations\n\n"
+           "flags (environment variable; default):\n%s"
+           "  --check-config             show the settings in force and exit\n"
+           "  --version, --help\n\n"
+           "exit status: 0 done, 1 failed for good, 2 wrong usage, 111 may work later\n",
+           flags.data);
+    buf_release(&flags);
+}
+
+static void print_config(const struct config *c)
+{
+    struct buf text = BUF_INIT;
+
+    config_dump(c, CONFIG_MANAGER, &text);
+    fputs(text.data, stdout);
+    buf_release(&text);
+}
+
+static void print_markdown(void)
+{
+    struct buf text = BUF_INIT;
+
+    config_markdown(&text);
+    fputs(text.data, stdout);
+    buf_release(&text);
+}
+
+static int usage(const char *sentence)
+{
+    fprintf(stderr, "task_manager: %s\ntask_manager: see task_manager --help\n", sentence);
+    return EXIT_USAGE;
+}
+
+static int exit_code(const struct err *err)
+{
+    fprintf(stderr, "task_manager: %s\n", err->text);
+    return err->code == -E_BAD_VALUE                  ? EXIT_USAGE
+           : err_class_of(err->code) == ERR_TRANSIENT ? EXIT_TEMPORARY
+                                                      : EXIT_PERMANENT;
+}
+
+static int setup_log(const struct config *c, struct err *err)
+{
+    enum log_level level;
+
+    if (!log_level_parse(c->log_level, &level))
+        return err_set(err, -E_BAD_VALUE,
+                       "LOG_LEVEL: '%.50s' is not debug, info, warn or error", c->log_level);
+    if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
+        return err_set(err, -E_BAD_VALUE, "LOG_FORMAT: '%.50s' is not text or json",
+                       c->log_format);
+    log_setup(level, strcmp(c->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
+    return 0;
+}
+
+static int run(const struct config *c, int argc, char **argv, struct err *err)
+{
+    if (c->arg_first == argc)
+        return app_run(c, err);
+    if (strcmp(argv[c->arg_first], "db") == 0 && c->arg_first + 2 == argc)
+        return app_db(c, argv[c->arg_first + 1], err);
+    return err_set(err, -E_BAD_VALUE, "'%.100s' is no command", argv[c->arg_first]);
+}
+
+int main(int argc, char **argv)
+{
+    struct config config;
+    struct err err = ERR_INIT;
+
+    if (argc == 2 && strcmp(argv[1], "--config-markdown") == 0) {
+        print_markdown();
+        return EXIT_OK;
+    }
+    if (config_load(&config, CONFIG_MANAGER, argc, argv, ".env", &err))
+        return usage(err.text);
+
+    int rc = 0;
+    if (config.want_help)
+        print_help();
+    else if (config.want_version)
+        printf("task_manager %s\n", SEGUE_VERSION);
+    else if ((rc = setup_log(&config, &err)) == 0 && config.want_check)
+        print_config(&config);
+    else if (rc == 0)
+        rc = run(&config, argc, argv, &err);
+    config_release(&config);
+    return rc ? exit_code(&err) : EXIT_OK;
+}

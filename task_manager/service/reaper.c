@@ -1,0 +1,124 @@
+/* reaper.c - takes tasks back from workers that fell silent, and keeps house.
+ *
+ * Several task managers may reap the same database: each return is a guarded move (same
+ * token, lease still expired), so only one of them makes it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "clock.h"
+#include "log.h"
+#include "metrics.h"
+#include "service_internal.h"
+
+enum { ROUND_MS = 1000, HOUSEKEEPING_MS = 60000, BATCH = 64, KEYS_BATCH = 1000 };
+
+static struct task_move move_for(const struct service *s, const struct expired *e)
+{
+    struct task_move m = {.lease_expired = true,
+                          .from = TASK_PROCESSING,
+                          .outcome = ATTEMPT_LOST,
+                          .error.class = ERROR_TRANSIENT,
+                          .actor = "reaper"};
+    struct retry_decision d =
+        retry_decide(&s->retry, ERROR_TRANSIENT, e->attempt, e->max_attempts, true);
+
+    memcpy(m.id, e->id, sizeof m.id);
+    memcpy(m.token, e->token, sizeof m.token);
+    m.to = d.to;
+    m.delay_ms = d.delay_ms;
+    snprintf(m.error.code, sizeof m.error.code, "worker_lost");
+    snprintf(m.error.message, sizeof m.error.message,
+             "worker '%s' fell silent during attempt %d of %d", e->worker, e->attempt,
+             e->max_attempts);
+    return m;
+}
+
+/* One batch; false when there may be no more. */
+static bool reap_batch(struct service *s, struct err *err)
+{
+    struct expired *expired = calloc(BATCH, sizeof *expired);
+    struct task_move *moves = calloc(BATCH, sizeof *moves);
+    struct move_result results[BATCH];
+    size_t count = 0;
+    int rc = -E_NO_MEMORY;
+
+    if (expired && moves)
+        rc = store_expired(s->parts.store, expired, BATCH, &count, err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        moves[i] = move_for(s, &expired[i]);
+        moves[i].detail = moves[i].error.message;
+    }
+    if (!rc && count)
+        rc = store_move(s->parts.store, moves, count, s->announce, results, err);
+    for (size_t i = 0; !rc && i < count; i++) {
+        if (results[i].outcome != MOVE_MADE)
+            continue;
+        metric_add(METRIC_LEASES_EXPIRED, 1);
+        service_note_move(&moves[i]);
+        log_warn("lease.expired", LOG_S("task_id", expired[i].id),
+                 LOG_S("worker", expired[i].worker), LOG_I("attempt", expired[i].attempt));
+    }
+    if (!rc && count)
+        service_announce(s);
+    free(expired);
+    free(moves);
+    return rc == 0 && count == BATCH;
+}
+
+static int refresh_counts(struct service *s, struct err *err)
+{
+    struct store_counts c;
+    int rc = store_counts(s->parts.store, &c, err);
+
+    if (rc)
+        return rc;
+    atomic_store(&s->waiting, c.waiting);
+    atomic_store(&s->outbox, c.outbox);
+    atomic_store(&s->outbox_oldest_ms, c.outbox_oldest_ms);
+    metric_set(METRIC_TASKS_WAITING, c.waiting);
+    metric_set(METRIC_TASKS_RUNNING, c.running);
+    return 0;
+}
+
+static void keep_house(struct service *s)
+{
+    const struct config *c = s->parts.config;
+    struct err why = ERR_INIT;
+    uint64_t parts = 0;
+    int64_t keys = 0;
+
+    if (objstore_sweep_parts(s->parts.objects, c->sweep_after_ms, &parts, &why))
+        log_warn("sweep.failed", LOG_S("reason", why.text));
+    else if (parts)
+        log_info("sweep.parts_removed", LOG_I("count", parts));
+    if (store_forget_keys(s->parts.store, c->idempotency_ttl_ms, KEYS_BATCH, &keys, &why))
+        log_warn("sweep.failed", LOG_S("reason", why.text));
+}
+
+void *reaper_run(void *arg)
+{
+    struct service *s = arg;
+    int64_t house_at = 0;
+    bool was_failing = false;
+
+    do {
+        struct err why = ERR_INIT;
+        while (reap_batch(s, &why)) {
+        }
+        if (!why.code)
+            refresh_counts(s, &why);
+        if ((why.code != 0) != was_failing) {
+            was_failing = why.code != 0;
+            log_event(was_failing ? LOG_ERROR : LOG_INFO,
+                      was_failing ? "store.failing" : "store.recovered",
+                      LOG_S("reason", why.text));
+        }
+        if (clock_mono_ms() >= house_at) {
+            keep_house(s);
+            house_at = clock_mono_ms() + HOUSEKEEPING_MS;
+        }
+    } while (rounds_wait(&s->reaper, ROUND_MS));
+    return NULL;
+}

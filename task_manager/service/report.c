@@ -1,0 +1,182 @@
+/* report.c - recording how attempts ended, each exactly once.
+ *
+ * A report becomes one guarded move. What a failure leads to (another attempt or the end) is
+ * the domain's rule; that the artifact really is there is checked here; who still owns the
+ * task is decided by the store. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "metrics.h"
+#include "service_internal.h"
+
+struct draft {
+    struct task_move move;
+    bool is_ready; /* goes to the store; else the verdict is already known */
+};
+
+static void refuse(struct report_verdict *v, enum report_word word, const char *detail)
+{
+    v->word = word;
+    snprintf(v->detail, sizeof v->detail, "%s", detail);
+}
+
+/* Does the key lie under the task's own folder: processed_data/<task>/<attempt>/<name>? */
+static bool is_own_key(const char *task_id, const char *key)
+{
+    char prefix[64];
+    int len = snprintf(prefix, sizeof prefix, "processed_data/%s/", task_id);
+
+    return strncmp(key, prefix, (size_t)len) == 0;
+}
+
+static bool check_output(struct service *s, const struct report *r, struct report_verdict *v)
+{
+    struct artifact seen;
+    struct err why = ERR_INIT;
+
+    if (!r->output.key[0])
+        return true;
+    if (!is_own_key(r->task_id, r->output.key)) {
+        refuse(v, REPORT_REFUSED, "output.key: lies outside the attempt's output_prefix");
+        return false;
+    }
+    if (objstore_stat(s->parts.objects, r->output.key, false, &seen, &why)) {
+        refuse(v, REPORT_REFUSED, why.text);
+        return false;
+    }
+    if (seen.size != r->output.size) {
+        refuse(v, REPORT_REFUSED, "output.size: the object has another size");
+        return false;
+    }
+    return true;
+}
+
+/* Decides between another attempt and the end. The token guards against the task having
+ * moved on since it was read. */
+static int draft_failure(struct service *s, const struct report *r, struct draft *d,
+                         struct report_verdict *v, struct err *err)
+{
+    struct task t;
+    int rc = store_get(s->parts.store, r->task_id, &t, err);
+
+    if (rc == -E_NOT_FOUND) {
+        refuse(v, REPORT_UNKNOWN, "there is no such task");
+        return 0;
+    }
+    if (rc)
+        return rc;
+    struct retry_decision decision =
+        retry_decide(&s->retry, r->error.class, t.attempt, t.max_attempts, false);
+    task_release(&t);
+    d->move.to = decision.to;
+    d->move.delay_ms = decision.delay_ms;
+    d->is_ready = true;
+    return 0;
+}
+
+static int draft_move(struct service *s, const char *worker, const struct report *r,
+                      struct draft *d, struct report_verdict *v, struct err *err)
+{
+    d->move = (struct task_move){
+        .from = TASK_PROCESSING,
+        .to = r->outcome == ATTEMPT_DONE ? TASK_DONE : TASK_RECEIVED,
+        .outcome = r->outcome,
+        .usage = r->usage,
+        .error = r->error,
+        .output = r->output,
+        .result = r->result,
+        .actor = worker,
+        .detail = r->error.message,
+    };
+    snprintf(d->move.id, sizeof d->move.id, "%s", r->task_id);
+    snprintf(d->move.token, sizeof d->move.token, "%s", r->token);
+    if (r->outcome == ATTEMPT_FAILED)
+        return draft_failure(s, r, d, v, err);
+    d->is_ready = check_output(s, r, v);
+    return 0;
+}
+
+/* Files of an attempt that lost its task are nobody's, unless a task does point at them. */
+static void sweep_stale_output(struct service *s, const struct report *r)
+{
+    bool used = true;
+
+    if (!r->output.key[0] || !is_own_key(r->task_id, r->output.key))
+        return;
+    if (store_key_in_use(s->parts.store, r->output.key, &used, NULL) == 0 && !used)
+        objstore_delete(s->parts.objects, r->output.key, NULL);
+}
+
+static void settle(struct service *s, const struct report *r, const struct draft *d,
+                   const struct move_result *m, struct report_verdict *v)
+{
+    static const enum report_word words[] = {
+        [MOVE_MADE] = REPORT_RECORDED,
+        [MOVE_REPEATED] = REPORT_REPEATED,
+        [MOVE_STALE] = REPORT_STALE,
+        [MOVE_NOT_FOUND] = REPORT_UNKNOWN,
+    };
+
+    v->word = words[m->outcome];
+    if (m->outcome != MOVE_NOT_FOUND)
+        snprintf(v->state, sizeof v->state, "%s", task_state_name(m->state));
+    if (m->outcome == MOVE_MADE) {
+        service_note_move(&d->move);
+    } else if (m->outcome == MOVE_STALE) {
+        refuse(v, REPORT_STALE, "this attempt no longer owns the task");
+        metric_add(METRIC_REPORTS_STALE, 1);
+        log_info("report.stale", LOG_S("task_id", r->task_id), LOG_S("state", v->state));
+        sweep_stale_output(s, r);
+    }
+}
+
+/* Sends the ready drafts to the store in one transaction and writes the verdicts. */
+static int apply(struct service *s, const struct report *items, const struct draft *drafts,
+                 size_t count, struct report_verdict *ret, struct err *err)
+{
+    size_t ready = 0;
+    struct task_move *moves = calloc(count, sizeof *moves);
+    struct move_result *results = calloc(count, sizeof *results);
+    int rc = 0;
+
+    if (!moves || !results)
+        rc = err_set(err, -E_NO_MEMORY, "no memory for a report");
+    for (size_t i = 0; !rc && i < count; i++) {
+        if (drafts[i].is_ready)
+            moves[ready++] = drafts[i].move;
+    }
+    if (!rc && ready)
+        rc = store_move(s->parts.store, moves, ready, s->announce, results, err);
+    ready = 0;
+    for (size_t i = 0; !rc && i < count; i++) {
+        if (drafts[i].is_ready)
+            settle(s, &items[i], &drafts[i], &results[ready++], &ret[i]);
+    }
+    free(moves);
+    free(results);
+    return rc;
+}
+
+int service_report(struct service *s, const char *worker, const struct report *items,
+                   size_t count, struct report_verdict *ret, struct err *err)
+{
+    if (count == 0)
+        return 0;
+
+    struct draft *drafts = calloc(count, sizeof *drafts);
+    int rc = drafts ? 0 : err_set(err, -E_NO_MEMORY, "no memory for a report");
+    memset(ret, 0, count * sizeof *ret);
+    for (size_t i = 0; !rc && i < count; i++) {
+        snprintf(ret[i].task_id, sizeof ret[i].task_id, "%s", items[i].task_id);
+        rc = draft_move(s, worker, &items[i], &drafts[i], &ret[i], err);
+    }
+    if (!rc)
+        rc = apply(s, items, drafts, count, ret, err);
+    if (!rc)
+        service_announce(s);
+    free(drafts);
+    return rc;
+}

@@ -1,0 +1,146 @@
+/* service.c - the service's life: parts, threads, and waking those who wait for work. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "log.h"
+#include "metrics.h"
+#include "service_internal.h"
+
+int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *err)
+{
+    pthread_condattr_t attr;
+
+    pthread_mutex_init(&r->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&r->wake, &attr);
+    pthread_condattr_destroy(&attr);
+
+    int rc = pthread_create(&r->thread, NULL, run, arg);
+    if (rc)
+        return err_set_errno(err, -E_NO_MEMORY, rc, "start a service thread");
+    r->is_started = true;
+    return 0;
+}
+
+void rounds_poke(struct rounds *r)
+{
+    if (!r->is_started)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->is_poked = true;
+    pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+}
+
+bool rounds_wait(struct rounds *r, int64_t ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / 1000;
+    until.tv_nsec += (ms % 1000) * 1000000;
+    if (until.tv_nsec >= 1000000000) {
+        until.tv_sec++;
+        until.tv_nsec -= 1000000000;
+    }
+    pthread_mutex_lock(&r->lock);
+    while (!r->is_poked && !r->is_stopping &&
+           pthread_cond_timedwait(&r->wake, &r->lock, &until) != ETIMEDOUT) {
+    }
+    r->is_poked = false;
+    bool go_on = !r->is_stopping;
+    pthread_mutex_unlock(&r->lock);
+    return go_on;
+}
+
+void rounds_stop(struct rounds *r)
+{
+    if (!r->is_started)
+        return;
+    pthread_mutex_lock(&r->lock);
+    r->is_stopping = true;
+    pthread_cond_signal(&r->wake);
+    pthread_mutex_unlock(&r->lock);
+    pthread_join(r->thread, NULL);
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
+    r->is_started = false;
+}
+
+int service_start(const struct service_parts *parts, struct service **ret, struct err *err)
+{
+    struct service *s = calloc(1, sizeof *s);
+
+    if (!s)
+        return err_set(err, -E_NO_MEMORY, "no memory for the service");
+    s->parts = *parts;
+    s->retry.base_ms = parts->config->retry_base_ms;
+    s->retry.cap_ms = parts->config->retry_cap_ms;
+    s->announce = broker_delivers(parts->publisher);
+
+    int rc = claim_hub_start(s, &s->hub, err);
+    if (!rc && s->announce)
+        rc = rounds_start(&s->relay, relay_run, s, err);
+    if (!rc) /* last: it pokes the others */
+        rc = rounds_start(&s->reaper, reaper_run, s, err);
+    if (rc) {
+        service_stop_free(s);
+        return rc;
+    }
+    *ret = s;
+    return 0;
+}
+
+void service_drain(struct service *s)
+{
+    claim_hub_drain(s->hub);
+}
+
+void service_stop_free(struct service *s)
+{
+    if (!s)
+        return;
+    claim_hub_stop_free(s->hub);
+    rounds_stop(&s->relay);
+    rounds_stop(&s->reaper);
+    free(s);
+}
+
+struct store *service_store(struct service *s)
+{
+    return s->parts.store;
+}
+
+struct objstore *service_objects(struct service *s)
+{
+    return s->parts.objects;
+}
+
+void service_announce(struct service *s)
+{
+    claim_hub_poke(s->hub);
+    rounds_poke(&s->relay);
+}
+
+void service_note_move(const struct task_move *move)
+{
+    static const struct {
+        enum metric metric;
+        const char *event;
+    } notes[TASK_STATE__COUNT] = {
+        [TASK_RECEIVED] = {METRIC_TASKS_RETRIED, "task.returned"},
+        [TASK_PROCESSING] = {METRIC_TASKS_CLAIMED, "task.claimed"},
+        [TASK_DONE] = {METRIC_TASKS_DONE, "task.done"},
+        [TASK_FAILED] = {METRIC_TASKS_FAILED, "task.failed"},
+        [TASK_CANCELLED] = {METRIC_TASKS_CANCELLED, "task.cancelled"},
+    };
+
+    metric_add(notes[move->to].metric, 1);
+    log_event(move->to == TASK_FAILED ? LOG_WARN : LOG_DEBUG, notes[move->to].event,
+              LOG_S("task_id", move->id), LOG_S("actor", move->actor),
+              LOG_S("class", error_class_name(move->error.class)),
+              LOG_S("error", move->error.message));
+}

@@ -1,0 +1,124 @@
+/* service.h - what the task manager can do, one use case per function.
+ *
+ * The door between HTTP and everything durable. No HTTP, no SQL, no JSON text here except
+ * the opaque `params` and `result` of tasks. A service may be used from any thread; calls
+ * block on the database and the disk. Its own threads are the claim hub (answers long
+ * polls), the reaper (expired leases, housekeeping) and the outbox relay (publishes). */
+#ifndef SERVICE_SERVICE_H
+#define SERVICE_SERVICE_H
+
+#include "broker.h"
+#include "config.h"
+#include "objstore.h"
+#include "store.h"
+#include "worker_protocol.h"
+
+struct service;
+
+/* Everything is borrowed and outlives the service. publisher: of implementation "none" when
+ * no broker is configured; the relay thread is then not started. */
+struct service_parts {
+    const struct config *config;
+    struct store *store;
+    struct objstore *objects;
+    struct broker *publisher;
+};
+
+int service_start(const struct service_parts *parts, struct service **ret, struct err *err);
+
+/* Answers all parked claims with nothing; further ones are answered at once. */
+void service_drain(struct service *s);
+
+/* Ends the threads and frees. No call may be under way. */
+void service_stop_free(struct service *s);
+
+struct store *service_store(struct service *s);      /* for reading */
+struct objstore *service_objects(struct service *s); /* for reading */
+
+/* -- submit -- */
+
+struct submit_request {
+    char type[TASK_TYPE_MAX];
+    char queue[TASK_QUEUE_MAX]; /* "": the type's */
+    int priority;
+    int64_t run_at_ms;  /* 0: now */
+    int max_attempts;   /* 0: the configured default */
+    int64_t timeout_ms; /* 0: none */
+    const char *params; /* JSON object text with sorted members, or NULL */
+    struct artifact input;
+    char input_name[TASK_NAME_MAX];
+    const char *idempotency_key; /* NULL: none */
+};
+
+/* 0: *ret is durable (accepted or replayed). E_BAD_VALUE: unknown type, bad queue, params or
+ * key; E_MISMATCH: the key was used for something else; E_OVERLOAD: the backlog is full;
+ * store errors. After E_UNKNOWN_OUTCOME the task may exist. */
+int service_submit(struct service *s, const struct submit_request *request,
+                   struct submit_result *ret, struct err *err);
+
+/* E_OVERLOAD when MAX_QUEUED tasks wait (as of the last count, at most a second old). */
+int service_check_backlog(struct service *s, struct err *err);
+
+/* -- uploads: a file on its way into the object store -- */
+
+struct service_upload;
+
+/* expected_size -1: not known. E_TOO_BIG, E_NO_SPACE, E_OVERLOAD before a byte is read. */
+int service_upload_begin(struct service *s, int64_t expected_size, struct service_upload **ret,
+                         struct err *err);
+int service_upload_write(struct service_upload *u, const void *bytes, size_t len,
+                         struct err *err);
+void service_upload_abort_free(struct service_upload *u);
+
+/* Makes the file durable, then submits `request` with it as input; frees u in every case.
+ * The file is removed again when the task was not accepted or the key was a replay. */
+int service_upload_submit_free(struct service *s, struct service_upload *u,
+                               struct submit_request *request, struct submit_result *ret,
+                               struct err *err);
+
+/* -- changes by clients; each answers with the task as it is afterwards -- */
+
+/* Cancelling a CANCELLED task is success; other terminal ones are E_BAD_STATE. */
+int service_cancel(struct service *s, const char *id, struct task *ret, struct err *err);
+/* FAILED -> RECEIVED with a fresh attempt budget; E_BAD_STATE otherwise. */
+int service_retry(struct service *s, const char *id, struct task *ret, struct err *err);
+/* Any legal move by name of the state, for clients of the old API. */
+int service_put_state(struct service *s, const char *id, enum task_state to, struct task *ret,
+                      struct err *err);
+/* Completion by a foreign worker: is_done, else failed. `path` is a key, or an absolute path
+ * under the object store's root, of a file that is there. E_BAD_STATE unless PROCESSING. */
+int service_notify(struct service *s, const char *id, bool is_done, const char *path,
+                   struct err *err);
+
+/* -- the worker protocol -- */
+
+struct claim_reply {
+    /* Called exactly once, from the calling thread or later from the hub; rc and err tell of
+     * failure; items stay the service's. */
+    void (*answer)(void *arg, int rc, const struct work *items, size_t count,
+                   const struct err *err);
+    bool (*is_alive)(void *arg); /* is it still worth claiming for? */
+    void *arg;
+};
+
+void service_claim(struct service *s, const struct claim_request *request,
+                   const struct claim_reply *reply);
+
+int service_heartbeat(struct service *s, const struct heartbeat *items, size_t count,
+                      struct heartbeat_verdict *ret, struct err *err);
+
+int service_report(struct service *s, const char *worker, const struct report *items,
+                   size_t count, struct report_verdict *ret, struct err *err);
+
+/* -- health -- */
+
+struct readiness {
+    bool is_ready; /* store and disk usable: work can be accepted */
+    char store[ERR_TEXT_MAX], disk[ERR_TEXT_MAX]; /* "ok" or what is wrong */
+    const char *broker;                           /* "none", "up" or "down" */
+    int64_t outbox, outbox_oldest_ms;             /* rows waiting for the relay */
+};
+
+void service_readiness(struct service *s, struct readiness *ret);
+
+#endif

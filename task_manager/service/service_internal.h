@@ -1,0 +1,59 @@
+/* service_internal.h - shared by the files of this room only. */
+#ifndef SERVICE_INTERNAL_H
+#define SERVICE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "retry.h"
+#include "service.h"
+
+struct claim_hub;
+
+/* A thread that works in rounds: sleeps until poked or until the round is due. */
+struct rounds {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool is_started, is_stopping, is_poked;
+};
+
+struct service {
+    struct service_parts parts;
+    struct retry_policy retry;
+    bool announce; /* does a broker have to be told of tasks? */
+    struct claim_hub *hub;
+    struct rounds reaper, relay;
+    atomic_llong waiting, outbox, outbox_oldest_ms; /* from the last count */
+};
+
+int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *err);
+void rounds_poke(struct rounds *r);
+/* Waits for a poke or for ms; false when it is time to end. */
+bool rounds_wait(struct rounds *r, int64_t ms);
+void rounds_stop(struct rounds *r);
+
+/* New work may be there: wakes parked claims and the relay. */
+void service_announce(struct service *s);
+
+void *reaper_run(void *service);
+void *relay_run(void *service);
+
+int claim_hub_start(struct service *s, struct claim_hub **ret, struct err *err);
+void claim_hub_poke(struct claim_hub *hub);
+void claim_hub_drain(struct claim_hub *hub);
+void claim_hub_stop_free(struct claim_hub *hub);
+/* Parks a claim until work comes or its time is up; false (and nothing done) when draining or
+ * there is no memory. */
+bool claim_hub_park(struct claim_hub *hub, const struct claim_request *request,
+                    const struct claim_reply *reply);
+
+/* One try at a claim. *ret: work_items_free; NULL when there was nothing or on failure. */
+int claim_once(struct service *s, const struct claim_request *request, struct work **ret,
+               size_t *ret_count, struct err *err);
+void work_items_free(struct work *items, size_t count);
+
+/* Counts a move and logs it; `state` is what the task is afterwards. */
+void service_note_move(const struct task_move *move);
+
+#endif

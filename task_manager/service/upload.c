@@ -1,0 +1,110 @@
+/* upload.c - a file on its way from a client into the object store and a task. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "log.h"
+#include "metrics.h"
+#include "service_internal.h"
+
+enum { SPACE_CHECK_EVERY = 16 << 20 };
+
+struct service_upload {
+    struct service *service;
+    struct objstore_put *put;
+    uint64_t size, checked_at;
+};
+
+static int check_space(struct service *s, int64_t expected, struct err *err)
+{
+    uint64_t left = 0;
+    uint64_t needed =
+        (uint64_t)s->parts.config->min_free_bytes + (expected > 0 ? (uint64_t)expected : 0);
+    int rc = objstore_free_bytes(s->parts.objects, &left, err);
+
+    if (!rc && left < needed)
+        rc = err_set(err, -E_NO_SPACE,
+                     "the object store has %" PRIu64 " bytes left; this upload needs %" PRIu64,
+                     left, needed);
+    return rc;
+}
+
+int service_upload_begin(struct service *s, int64_t expected_size, struct service_upload **ret,
+                         struct err *err)
+{
+    char id[ID_TEXT_MAX], key[ARTIFACT_KEY_MAX];
+    int rc = service_check_backlog(s, err);
+
+    if (!rc)
+        rc = check_space(s, expected_size, err);
+    if (rc)
+        return rc;
+
+    struct service_upload *u = calloc(1, sizeof *u);
+    if (!u)
+        return err_set(err, -E_NO_MEMORY, "no memory for an upload");
+    u->service = s;
+    id_new(id);
+    snprintf(key, sizeof key, "raw_data/raw_%s.csv", id);
+    rc = objstore_put_begin(s->parts.objects, key, &u->put, err);
+    if (rc) {
+        free(u);
+        return rc;
+    }
+    *ret = u;
+    return 0;
+}
+
+int service_upload_write(struct service_upload *u, const void *bytes, size_t len,
+                         struct err *err)
+{
+    if (u->size - u->checked_at >= SPACE_CHECK_EVERY) {
+        int rc = check_space(u->service, 0, err);
+        if (rc)
+            return rc;
+        u->checked_at = u->size;
+    }
+    u->size += len;
+    metric_add(METRIC_UPLOAD_BYTES, (int64_t)len);
+    return objstore_put_write(u->put, bytes, len, err);
+}
+
+void service_upload_abort_free(struct service_upload *u)
+{
+    if (!u)
+        return;
+    objstore_put_abort_free(u->put);
+    free(u);
+}
+
+/* The file of a task that was not made. After an unknown outcome the task may exist, so the
+ * file stays. */
+static void drop_input(struct service *s, const char *key)
+{
+    struct err why = ERR_INIT;
+
+    if (objstore_delete(s->parts.objects, key, &why))
+        log_warn("upload.not_removed", LOG_S("key", key), LOG_S("reason", why.text));
+}
+
+int service_upload_submit_free(struct service *s, struct service_upload *u,
+                               struct submit_request *request, struct submit_result *ret,
+                               struct err *err)
+{
+    if (u->size == 0) {
+        service_upload_abort_free(u);
+        return err_set(err, -E_BAD_VALUE, "the uploaded file is empty");
+    }
+
+    struct objstore_put *put = u->put;
+    free(u);
+    int rc = objstore_put_commit_free(put, &request->input, err);
+    if (rc)
+        return rc;
+    rc = service_submit(s, request, ret, err);
+    if (rc == -E_UNKNOWN_OUTCOME)
+        return rc;
+    if (rc || ret->outcome == SUBMIT_REPLAYED)
+        drop_input(s, request->input.key);
+    return rc;
+}
