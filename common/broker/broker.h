@@ -1,0 +1,102 @@
+/* broker.h - waking workers up: publish with confirm, consume, acknowledge.
+ *
+ * A message says "there is work on this queue" and is never the truth: losing, doubling or
+ * delaying one does no harm, because the database decides who works on what. So every call
+ * may fail with -E_UNAVAILABLE and the caller simply goes on (the manager keeps its outbox
+ * rows, the worker polls over HTTP).
+ *
+ * A `struct broker` is one connection for one purpose (publish or consume, never both) and
+ * belongs to one thread at a time. Opening does not connect; the first call does, and after
+ * a loss each call tries again once its back-off has passed, answering -E_UNAVAILABLE at
+ * once until then (the sentence names the last failure). Connecting to a host that does not
+ * answer may add 6 s to a call, the name lookup aside. Heartbeats are served inside the
+ * calls, so an owner has to call broker_next or broker_pump at least once a second.
+ *
+ * A connection brings a small watchdog thread with it; fork without exec before the first
+ * call, not after.
+ *
+ * Implementations: "rabbitmq" (amqp:// and amqps:// URLs, see broker_url.h) and "none" (an
+ * empty URL: publish confirms at once and wakes nobody, broker_next only waits). */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+enum {
+    BROKER_QUEUE_MAX = 64,
+    BROKER_BODY_MAX = 1024,
+    BROKER_BATCH_MAX = 256,
+    BROKER_CONSUME_MAX = 64 /* queues of one consumer */
+};
+
+struct broker;
+
+struct broker_message {
+    char id[40];                  /* message id, for people reading the broker's pages */
+    char queue[BROKER_QUEUE_MAX]; /* Segue's queue name; "segue." is put in front of it */
+    char body[BROKER_BODY_MAX];   /* JSON: task_id, type, attempt */
+};
+
+struct broker_delivery {
+    uint64_t tag; /* for broker_ack; dies with the connection and with broker_pause */
+    char queue[BROKER_QUEUE_MAX];
+    char body[BROKER_BODY_MAX];
+};
+
+enum broker_use { BROKER_PUBLISH, BROKER_CONSUME };
+
+/* Picks the implementation by URL and checks the URL; does not connect. `name` (static or
+ * outliving the broker) is shown on the broker's pages. E_BAD_VALUE for a bad URL
+ * (the sentence never shows the URL, which holds a password). */
+int broker_open(const char *url, enum broker_use use, const char *name, struct broker **ret,
+                struct err *err);
+void broker_close(struct broker *b);
+
+/* Does this implementation deliver messages at all? (false for "none") */
+bool broker_delivers(const struct broker *b);
+
+/* Is the link up as far as is known, without asking? */
+bool broker_is_up(const struct broker *b);
+
+/* Publishes count <= BROKER_BATCH_MAX messages, persistent and mandatory, declaring each
+ * queue (quorum, durable) when it is first used or was deleted, and waits at most timeout_ms
+ * for the confirms. A queue that exists with other settings fails the whole batch.
+ * ret_confirmed[i] is true only for a message that the broker confirmed and did not return. 0
+ * when all were; -E_UNAVAILABLE or -E_TIMEOUT otherwise, with ret_confirmed telling which.
+ * Blocks. */
+int broker_publish(struct broker *b, const struct broker_message *messages, size_t count,
+                   int timeout_ms, bool *ret_confirmed, struct err *err);
+
+/* Serves heartbeats of an idle publisher; never waits and never connects. -E_UNAVAILABLE once
+ * when the link turns out to be lost. */
+int broker_pump(struct broker *b, struct err *err);
+
+/* Starts consuming from 1 to BROKER_CONSUME_MAX queues (declared if missing, and again when
+ * deleted), at most `prefetch` deliveries unacknowledged at a time (as many of each further
+ * queue may be set aside here meanwhile). The names are copied and remembered even when this
+ * call fails: after any loss broker_next connects and subscribes again. Calling it again
+ * replaces the queues. Messages that are none of Segue's (empty, too long, a NUL inside) are
+ * acknowledged and dropped. */
+int broker_consume(struct broker *b, const char *const *queues, size_t count, uint16_t prefetch,
+                   struct err *err);
+
+/* Stops deliveries and gives every unacknowledged one back to the broker for other workers,
+ * for a worker that is busy; broker_consume starts again. The connection stays, so broker_next
+ * is to be called meanwhile too (it only serves heartbeats). */
+int broker_pause(struct broker *b, struct err *err);
+
+/* Waits for a delivery until timeout_ms have passed or `wake_fd` (-1 for none) is readable;
+ * wake_fd is not read. 1: *ret is filled; 0: nothing came; negative: -E_UNAVAILABLE, and the
+ * deliveries not yet acknowledged will come again. */
+int broker_next(struct broker *b, int timeout_ms, int wake_fd, struct broker_delivery *ret,
+                struct err *err);
+
+/* Queues an acknowledgement for sending. -E_UNAVAILABLE when the delivery's connection is
+ * gone or was paused since: it comes again. */
+int broker_ack(struct broker *b, uint64_t tag, struct err *err);
+
+#endif
