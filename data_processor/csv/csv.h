@@ -13,16 +13,19 @@
 
 #include "err.h"
 
-/* Why a row was refused: R(NAME, code, sentence). */
+/* Why a row was refused: R(NAME, code, sentence). The sentence follows "line 7: " or
+ * "line 7, column Date: ". A row with several faults has the first of this order. */
 #define CSV_REASONS(R)                                                                         \
-    R(FIELD_COUNT, "field_count", "wrong number of fields")                                    \
-    R(EMPTY_SONG, "empty_song", "Song is empty")                                               \
-    R(BAD_UTF8, "bad_utf8", "Song is not valid UTF-8")                                         \
-    R(NUL_BYTE, "nul_byte", "Song holds a NUL byte")                                           \
-    R(BAD_DATE, "bad_date", "Date is not a calendar day in the form YYYY-MM-DD")               \
-    R(BAD_PLAYS, "bad_plays", "Number of Plays is not a whole number without sign")            \
+    R(ROW_TOO_LONG, "row_too_long", "the row is longer than 4 MiB")                            \
+    R(OPEN_QUOTE, "open_quote", "a quote is still open at the end of the file")                \
     R(TEXT_AFTER_QUOTE, "text_after_quote", "text follows a closing quote")                    \
-    R(OPEN_QUOTE, "open_quote", "a quote is still open at the end of the file")
+    R(FIELD_COUNT, "field_count", "wrong number of fields")                                    \
+    R(EMPTY_SONG, "empty_song", "the name is empty")                                           \
+    R(NUL_BYTE, "nul_byte", "the name holds a NUL byte")                                       \
+    R(BAD_UTF8, "bad_utf8", "the name is not valid UTF-8")                                     \
+    R(BAD_DATE, "bad_date", "not a calendar day in the form YYYY-MM-DD")                       \
+    R(BAD_PLAYS, "bad_plays", "not a whole number written in digits only")                     \
+    R(PLAYS_TOO_BIG, "plays_too_big", "larger than 2^128 - 1")
 
 enum csv_reason {
 #define R(name, code, sentence) CSV_REASON_##name,
@@ -35,20 +38,23 @@ const char *csv_reason_code(enum csv_reason reason); /* "bad_date"; static */
 
 struct csv_options {
     unsigned threads;           /* 0: one per core */
-    int64_t memory_bytes;       /* working memory; sorted runs are spilled beyond it */
-    int64_t max_inflated_bytes; /* cap on what a compressed input may become */
+    int64_t memory_bytes;       /* buffers and tables; sorted runs are spilled beyond it.
+                                   0: 256 MiB. Kept from 16 MiB up, a wish below that */
+    int64_t max_inflated_bytes; /* cap on what a compressed input may become; 0: 1 TiB */
     bool skip_bad_rows;         /* false: the first bad row in the file fails the whole */
-    const char *temp_dir;       /* where runs are spilled (files unlinked at once) */
+    const char *temp_dir;       /* where runs are spilled (files unlinked at once);
+                                   NULL: /var/tmp */
 
     /* Called now and then from one thread at a time with the bytes read of the input as it
-     * lies on disk (before inflating) and its size, or 0 when that is not known. May be NULL. */
+     * lies on disk (before inflating) and its size, or 0 when that is not known. May be NULL.
+     */
     void (*progress)(void *arg, uint64_t bytes_read, uint64_t bytes_total);
     void *progress_arg;
 };
 
 struct csv_stats {
     uint64_t rows_in, rows_summed, rows_rejected; /* rows_in = the sum of the other two */
-    uint64_t groups;                              /* rows in the output */
+    uint64_t groups;                              /* rows of the output below its header */
     uint64_t bytes_in, bytes_inflated, bytes_out;
     uint64_t rejected[CSV_REASON__COUNT];
     uint64_t spilled_runs;
@@ -61,7 +67,9 @@ struct csv_stats {
  *
  * 0: all written. -E_BAD_INPUT: the input breaks the contract; err is a sentence for the
  * user with line, column, reason and excerpt. -E_NO_SPACE, -E_IO, -E_NO_MEMORY: may work
- * later. On failure nothing useful is in out_fd and no temporary file is left. */
+ * later. On failure nothing useful is in out_fd and no temporary file is left: throw away
+ * what out_fd holds. ret_stats is filled on success only. Safe from several threads with
+ * different fds. A write to a closed pipe raises SIGPIPE unless the caller ignores it. */
 int csv_aggregate(int in_fd, int out_fd, int rejects_fd, const struct csv_options *options,
                   struct csv_stats *ret_stats, struct err *err);
 

@@ -1,0 +1,175 @@
+/* The aggregation from one end to the other: read and sum, spill what is left if anything
+ * was spilled, merge, write. */
+#include "csv.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ledger.h"
+#include "merge.h"
+#include "pipeline.h"
+#include "plan.h"
+#include "reader.h"
+#include "source.h"
+#include "writer.h"
+
+enum { MAX_INFLATED_BITS = 40 };
+
+struct job {
+    const struct csv_options *options;
+    const struct csv_plan *plan;
+    struct source *source;
+    struct pipeline *pipeline;
+    struct columns columns;
+    struct run_list runs;
+    struct spill_file scratch;
+    struct writer writer;
+};
+
+/* Bytes of a regular file from where it stands, else 0: not known. */
+static uint64_t bytes_ahead(int fd)
+{
+    struct stat st;
+    off_t at = lseek(fd, 0, SEEK_CUR);
+
+    if (at < 0 || fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size < at)
+        return 0;
+    return (uint64_t)(st.st_size - at);
+}
+
+/* An earlier bad row is what the user hears of, even when the reader failed later on. */
+static int read_and_sum(struct job *j, int in_fd, struct err *err)
+{
+    struct reader_progress progress = {j->options->progress, j->options->progress_arg,
+                                       bytes_ahead(in_fd)};
+    struct err worker_err = ERR_INIT;
+    int rc = reader_run(j->source, j->pipeline, j->plan, &progress, &j->columns, err);
+    int worker_rc = pipeline_finish(j->pipeline, &worker_err);
+    const struct ledger *ledger = pipeline_ledger(j->pipeline);
+
+    if (worker_rc) {
+        if (err)
+            *err = worker_err;
+        return worker_rc;
+    }
+    return ledger->failed ? ledger_error(ledger, &j->columns, err) : rc;
+}
+
+static int put_to_writer(void *arg, const struct song *song, const struct group *group,
+                         struct err *err)
+{
+    return writer_put(arg, song, group, err);
+}
+
+/* All totals lie in sorted tables: merge them where they are. */
+static int write_from_memory(struct job *j, const struct merge_sink *sink, struct err *err)
+{
+    struct table *tables[THREADS_MAX];
+
+    for (size_t i = 0; i < j->plan->threads; i++)
+        tables[i] = &pipeline_worker(j->pipeline, i)->table;
+    return merge_tables(tables, j->plan->threads, sink, err);
+}
+
+/* Something was spilled: what is left in the tables goes the same way, so that the merge has
+ * their memory. */
+static int write_from_runs(struct job *j, const struct merge_sink *sink, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < j->plan->threads; i++) {
+        struct worker *w = pipeline_worker(j->pipeline, i);
+        if (w->table.group_count > 0)
+            rc = table_spill(&w->table, &w->file, j->plan->run_buffer_bytes, &w->runs, err);
+        table_release(&w->table);
+        for (size_t k = 0; rc == 0 && k < w->runs.count; k++)
+            rc = run_list_add(&j->runs, &w->runs.items[k], err);
+    }
+    return rc ? rc : merge_runs(&j->runs, &j->scratch, j->plan, sink, err);
+}
+
+static bool has_spilled(struct job *j)
+{
+    for (size_t i = 0; i < j->plan->threads; i++)
+        if (pipeline_worker(j->pipeline, i)->runs.count > 0)
+            return true;
+    return false;
+}
+
+static int write_totals(struct job *j, int out_fd, struct err *err)
+{
+    struct merge_sink sink = {put_to_writer, &j->writer};
+    int rc = writer_begin(&j->writer, out_fd, err);
+
+    if (rc)
+        return rc;
+    rc = has_spilled(j) ? write_from_runs(j, &sink, err) : write_from_memory(j, &sink, err);
+    return rc ? rc : writer_end(&j->writer, err);
+}
+
+static void fill_stats(const struct job *j, struct csv_stats *ret_stats)
+{
+    const struct account *sum = &pipeline_ledger(j->pipeline)->sum;
+    struct csv_stats s = {.rows_in = sum->rows,
+                          .groups = j->writer.rows,
+                          .bytes_in = source_bytes_in(j->source),
+                          .bytes_inflated = source_bytes_out(j->source),
+                          .bytes_out = j->writer.bytes,
+                          .spilled_runs = j->runs.count};
+
+    for (size_t i = 0; i < CSV_REASON__COUNT; i++) {
+        s.rejected[i] = sum->rejected[i];
+        s.rows_rejected += sum->rejected[i];
+    }
+    s.rows_summed = s.rows_in - s.rows_rejected;
+    *ret_stats = s;
+}
+
+static int run(struct job *j, int in_fd, int out_fd, int rejects_fd, struct err *err)
+{
+    int64_t cap = j->options->max_inflated_bytes;
+
+    j->source =
+        source_new(in_fd, cap > 0 ? (uint64_t)cap : UINT64_C(1) << MAX_INFLATED_BITS, err);
+    if (!j->source)
+        return -E_NO_MEMORY;
+    j->pipeline = pipeline_new(&j->columns, j->options, j->plan, err);
+    if (!j->pipeline)
+        return -E_NO_MEMORY;
+    int rc = read_and_sum(j, in_fd, err);
+    if (rc == 0)
+        rc = write_totals(j, out_fd, err);
+    if (rc == 0 && j->options->skip_bad_rows && rejects_fd >= 0)
+        rc = ledger_write_rejects(pipeline_ledger(j->pipeline), &j->columns, rejects_fd, err);
+    return rc;
+}
+
+int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
+                          const struct csv_options *options, const struct csv_plan *plan,
+                          struct csv_stats *ret_stats, struct err *err)
+{
+    struct job j = {.options = options,
+                    .plan = plan,
+                    .writer = {.out = BUF_INIT, .song = BUF_INIT, .quoted = BUF_INIT}};
+
+    spill_file_init(&j.scratch, options->temp_dir ? options->temp_dir : "/var/tmp");
+    int rc = run(&j, in_fd, out_fd, rejects_fd, err);
+    if (rc == 0 && ret_stats)
+        fill_stats(&j, ret_stats);
+    pipeline_free(j.pipeline);
+    source_free(j.source);
+    columns_release(&j.columns);
+    writer_release(&j.writer);
+    run_list_release(&j.runs);
+    spill_file_close(&j.scratch);
+    return rc;
+}
+
+int csv_aggregate(int in_fd, int out_fd, int rejects_fd, const struct csv_options *options,
+                  struct csv_stats *ret_stats, struct err *err)
+{
+    struct csv_plan plan;
+
+    csv_plan_make(options, &plan);
+    return csv_aggregate_planned(in_fd, out_fd, rejects_fd, options, &plan, ret_stats, err);
+}

@@ -1,0 +1,82 @@
+/* spill.h - sorted runs of totals in temporary files that have no name.
+ *
+ * A run is a stretch of a spill file: per song its length (4 bytes), its bytes, then per day
+ * 4 bytes day << 1 | overflow and 16 bytes sum, then 4 bytes of zero. The file is read by the
+ * process that wrote it only, so numbers lie there as the machine has them.
+ *
+ * Each object belongs to one thread at a time; different readers may share a file. All calls
+ * block on the disk. */
+#ifndef CSV_SPILL_H
+#define CSV_SPILL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "table.h"
+
+struct run {
+    int fd;
+    uint64_t offset, bytes;
+    uint32_t longest_song;
+};
+
+struct run_list {
+    struct run *items;
+    size_t count, room;
+};
+
+int run_list_add(struct run_list *l, const struct run *run, struct err *err);
+void run_list_release(struct run_list *l);
+
+/* One file to append runs to; opened by the first. */
+struct spill_file {
+    const char *dir; /* borrowed */
+    int fd;          /* -1 until then */
+    uint64_t size;
+};
+
+void spill_file_init(struct spill_file *f, const char *dir);
+void spill_file_close(struct spill_file *f);
+
+/* Writes one run: begin, puts in ascending order, end. */
+struct run_writer {
+    struct spill_file *file;
+    struct run run;
+    char *buffer;
+    size_t len, cap;
+    const char *song; /* of the last put */
+    uint32_t song_len;
+    char *song_copy;
+    size_t song_room;
+};
+
+int run_writer_begin(struct run_writer *w, struct spill_file *file, size_t buffer_bytes,
+                     struct err *err);
+int run_writer_put(struct run_writer *w, const struct song *song, const struct group *group,
+                   struct err *err);
+int run_writer_end(struct run_writer *w, struct run *ret_run, struct err *err);
+void run_writer_release(struct run_writer *w); /* after any outcome */
+
+/* Reads one run. After open and each next, `song` and `group` hold a total unless `at_end`;
+ * group.key holds the lower half of the key only. */
+struct run_reader {
+    struct run run; /* what is left */
+    char *buffer;
+    size_t at, len, cap;
+    struct song song;
+    struct group group;
+    char *song_bytes;
+    bool at_end;
+};
+
+int run_reader_open(struct run_reader *r, const struct run *run, size_t buffer_bytes,
+                    struct err *err);
+int run_reader_next(struct run_reader *r, struct err *err);
+void run_reader_close(struct run_reader *r);
+
+/* Writes a sorted table as one run. */
+int table_spill(const struct table *t, struct spill_file *file, size_t buffer_bytes,
+                struct run_list *runs, struct err *err);
+
+#endif

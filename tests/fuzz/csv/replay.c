@@ -1,0 +1,51 @@
+/* The fuzz target over every file of the corpus and of the golden cases, as a plain test. */
+#include <dirent.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { FILE_MAX = 1 << 20 };
+
+static const char *const packs[] = {"\x01", "\x7D", "\xC3"}; /* some first bytes */
+
+static int replay(const char *dir, const char *name, uint8_t *bytes)
+{
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    FILE *f = fopen(path, "rb");
+    if (!f)
+        return 1;
+    size_t len = fread(bytes + 1, 1, FILE_MAX - 1, f);
+    fclose(f);
+    LLVMFuzzerTestOneInput(bytes + 1, len);
+    for (size_t i = 0; i < sizeof packs / sizeof *packs; i++) {
+        bytes[0] = (uint8_t)packs[i][0];
+        LLVMFuzzerTestOneInput(bytes, len + 1);
+    }
+    return 0;
+}
+
+int main(void)
+{
+    uint8_t *bytes = malloc(FILE_MAX);
+    unsigned count = 0;
+    int failed = !bytes;
+
+    for (const char *dir = CORPUS_DIRS; *dir && !failed; dir += strlen(dir) + 1) {
+        DIR *d = opendir(dir);
+        if (!d)
+            failed = 1;
+        for (struct dirent *e; d && (e = readdir(d)); count++)
+            if (e->d_name[0] != '.')
+                failed |= replay(dir, e->d_name, bytes);
+        if (d)
+            closedir(d);
+    }
+    free(bytes);
+    printf("%u files replayed\n", count);
+    return failed || count == 0;
+}
