@@ -1,0 +1,469 @@
+/* objstore_local.c - the object store in a directory ("file:DIR").
+ *
+ * A put writes `<key>.part`, and commit makes it durable and visible in the only order that
+ * survives a power loss at any point: write, fsync(file), close, rename without replacing,
+ * fsync(directory). After a failed fsync the kernel may have dropped the pages and would
+ * report success the second time (P. Ramanathan et al., "Can Applications Recover from fsync
+ * Failures?", USENIX ATC 2020), so the file is given up instead.
+ *
+ * The root is opened by name for each call: it may have been deleted and made again. A put
+ * holds a flock on its part for as long as it lives, which the kernel drops when the process
+ * dies, so the sweep never takes a slow put for an orphan. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fs.h"
+#include "local_walk.h"
+#include "objstore_ops.h"
+#include "sha256.h"
+
+enum { BEGIN_TRIES = 5 };
+
+struct local_store {
+    struct objstore base;
+    char *root;     /* absolute */
+    char *temp_dir; /* root/.tmp: no key can start with a dot */
+};
+
+struct local_put {
+    struct objstore_put base;
+    int fd;     /* of the part; -1 once closed */
+    int dir_fd; /* of the directory that holds it */
+    char key[ARTIFACT_KEY_MAX];
+    char part[PART_NAME_MAX]; /* name within dir_fd */
+    struct sha256 hash;
+    uint64_t written; /* through put_write, and in the hash */
+    bool failed;
+};
+
+static struct local_store *as_local(struct objstore *s)
+{
+    return (struct local_store *)(void *)s;
+}
+
+static struct local_put *as_local_put(struct objstore_put *p)
+{
+    return (struct local_put *)(void *)p;
+}
+
+/* The last segment of a key. */
+static const char *key_name(const char *key)
+{
+    const char *slash = strrchr(key, '/');
+
+    return slash ? slash + 1 : key;
+}
+
+/* The directory part of a key, "." without one. */
+static void key_parent(const char *key, char ret_parent[ARTIFACT_KEY_MAX])
+{
+    size_t len = (size_t)(key_name(key) - key);
+
+    assert(len < ARTIFACT_KEY_MAX);
+    if (len == 0) {
+        memcpy(ret_parent, ".", 2);
+        return;
+    }
+    memcpy(ret_parent, key, len - 1);
+    ret_parent[len - 1] = '\0';
+}
+
+/* --- opening --- */
+
+static int make_skeleton(const struct local_store *s, struct err *err)
+{
+    static const char *const folders[] = {"raw_data", "processed_data", ".tmp"};
+    int rc = fs_make_dirs(s->root, err);
+
+    if (rc)
+        return rc;
+    int root_fd = fs_open_dir(s->root, err);
+    if (root_fd < 0)
+        return root_fd;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && !rc; i++)
+        rc = fs_make_dirs_beneath(root_fd, folders[i], err);
+    close(root_fd);
+    return rc;
+}
+
+/* The root as an absolute path, so that a chdir does not move the store. */
+static char *absolute_path(const char *dir)
+{
+    char *cwd = dir[0] == '/' ? NULL : getcwd(NULL, 0);
+    char *path = NULL;
+
+    if (dir[0] == '/')
+        path = strdup(dir);
+    else if (cwd && asprintf(&path, "%s/%s", cwd, dir) < 0)
+        path = NULL;
+    free(cwd);
+    return path;
+}
+
+static void local_close(struct objstore *base)
+{
+    struct local_store *s = as_local(base);
+
+    free(s->root);
+    free(s->temp_dir);
+    free(s);
+}
+
+static int local_open(const char *place, struct objstore **ret, struct err *err)
+{
+    if (*place == '\0')
+        return err_set(err, -E_BAD_VALUE, "object store 'file:' names no directory");
+    if (strncmp(place, "//", 2) == 0 && place[2] != '/')
+        return err_set(err, -E_BAD_VALUE,
+                       "object store 'file:%.300s' names a host: write file:DIR or file:///DIR",
+                       place);
+
+    struct local_store *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(err, -E_NO_MEMORY, "no memory for the object store");
+    s->base.ops = &objstore_local_ops;
+    s->root = absolute_path(place);
+    if (!s->root || asprintf(&s->temp_dir, "%s/.tmp", s->root) < 0) {
+        s->temp_dir = NULL;
+        local_close(&s->base);
+        return err_set(err, -E_NO_MEMORY, "no memory for the object store");
+    }
+    int rc = make_skeleton(s, err);
+    if (rc) {
+        err_wrap(err, "object store 'file:%.200s'", place);
+        local_close(&s->base);
+        return rc;
+    }
+    *ret = &s->base;
+    return 0;
+}
+
+/* The directory that holds `key`, or a negative code. */
+static int open_parent(const struct local_store *s, const char *key, struct err *err)
+{
+    char parent[ARTIFACT_KEY_MAX];
+    int root_fd = fs_open_dir(s->root, err);
+
+    if (root_fd < 0)
+        return root_fd;
+    key_parent(key, parent);
+    int fd = fs_open_beneath(root_fd, parent, O_RDONLY | O_DIRECTORY, 0, err);
+    close(root_fd);
+    return fd;
+}
+
+static int make_parent(const struct local_store *s, const char *key, struct err *err)
+{
+    char parent[ARTIFACT_KEY_MAX];
+    int rc = make_skeleton(s, err);
+
+    if (rc)
+        return rc;
+    int root_fd = fs_open_dir(s->root, err);
+    if (root_fd < 0)
+        return root_fd;
+    key_parent(key, parent);
+    rc = fs_make_dirs_beneath(root_fd, parent, err);
+    close(root_fd);
+    return rc;
+}
+
+/* --- put --- */
+
+/* Frees p; with `unlink_part` the part goes too. */
+static void put_drop(struct local_put *p, bool unlink_part)
+{
+    if (unlink_part)
+        unlinkat(p->dir_fd, p->part, 0);
+    if (p->fd >= 0)
+        close(p->fd);
+    close(p->dir_fd);
+    sha256_release(&p->hash);
+    free(p);
+}
+
+/* Opens p->dir_fd and p->fd. -E_NOT_FOUND when the directory was not there or vanished. */
+static int open_part(const struct local_store *s, struct local_put *p, struct err *err)
+{
+    const char *name = key_name(p->key);
+
+    p->dir_fd = open_parent(s, p->key, err);
+    if (p->dir_fd < 0)
+        return p->dir_fd;
+    struct stat st;
+    if (fstatat(p->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+        close(p->dir_fd);
+        return err_set(err, -E_EXISTS, "object '%s' exists already", p->key);
+    }
+    p->fd =
+        openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+    if (p->fd >= 0)
+        return 0;
+
+    int errnum = errno;
+    close(p->dir_fd);
+    if (errnum == EEXIST)
+        return err_set(err, -E_EXISTS, "object '%s' is being written already", p->key);
+    return err_set_errno(err, err_from_errno(errnum), errnum, "create '%s%s'", p->key,
+                         PART_SUFFIX);
+}
+
+static int local_put_begin(struct objstore *base, const char *key, struct objstore_put **ret,
+                           struct err *err)
+{
+    const struct local_store *s = as_local(base);
+    struct local_put *p = calloc(1, sizeof *p);
+
+    if (!p)
+        return err_set(err, -E_NO_MEMORY, "no memory to write object '%s'", key);
+    p->base.store = base;
+    snprintf(p->key, sizeof p->key, "%s", key);
+    snprintf(p->part, sizeof p->part, "%s%s", key_name(p->key), PART_SUFFIX);
+    int rc = sha256_init(&p->hash, err);
+    if (rc) {
+        free(p);
+        return rc;
+    }
+
+    /* Somebody may delete the directory between making it and using it: try again. */
+    struct err why = ERR_INIT;
+    rc = open_part(s, p, &why);
+    for (int tries = 0; rc == -E_NOT_FOUND && tries < BEGIN_TRIES; tries++) {
+        rc = make_parent(s, key, &why);
+        if (!rc)
+            rc = open_part(s, p, &why);
+    }
+    if (rc) {
+        sha256_release(&p->hash);
+        free(p);
+        return err_set(err, rc == -E_NOT_FOUND ? -E_IO : rc, "%s", why.text);
+    }
+    /* Cannot block or fail for a file that nobody else has opened; without locks on the file
+     * system the sweep goes by age alone. */
+    flock(p->fd, LOCK_EX | LOCK_NB);
+    *ret = &p->base;
+    return 0;
+}
+
+static int local_put_write(struct objstore_put *base, const void *bytes, size_t len,
+                           struct err *err)
+{
+    struct local_put *p = as_local_put(base);
+    int rc = fs_write_all(p->fd, bytes, len, p->key, err);
+
+    if (!rc)
+        rc = sha256_add(&p->hash, bytes, len, err);
+    p->failed = p->failed || rc;
+    p->written += len;
+    return rc;
+}
+
+static int local_put_fd(struct objstore_put *base)
+{
+    return as_local_put(base)->fd;
+}
+
+/* Size and digest: known when every byte came through put_write, else read from the file. */
+static int describe(struct local_put *p, struct artifact *ret, struct err *err)
+{
+    struct stat st;
+
+    if (fstat(p->fd, &st) != 0)
+        return err_set_errno(err, -E_IO, errno, "read the size of '%s'", p->key);
+    snprintf(ret->key, sizeof ret->key, "%s", p->key);
+    ret->size = (uint64_t)st.st_size;
+    if (ret->size == p->written)
+        return sha256_end(&p->hash, ret->sha256, err);
+    return sha256_of_fd(p->fd, ret->sha256, &ret->size, err);
+}
+
+static int sync_and_close(struct local_put *p, struct err *err)
+{
+    if (fsync(p->fd) != 0)
+        return err_set_errno(err, err_from_errno(errno), errno, "fsync '%s'", p->key);
+    int fd = p->fd;
+    p->fd = -1;
+    if (close(fd) != 0)
+        return err_set_errno(err, err_from_errno(errno), errno, "close '%s'", p->key);
+    return 0;
+}
+
+/* Gives the part its name unless the name is taken. NFS knows no RENAME_NOREPLACE, but a
+ * hard link never replaces either. */
+static int rename_part(const struct local_put *p, struct err *err)
+{
+    const char *name = key_name(p->key);
+
+    if (renameat2(p->dir_fd, p->part, p->dir_fd, name, RENAME_NOREPLACE) == 0)
+        return 0;
+    if ((errno == EINVAL || errno == ENOSYS) &&
+        linkat(p->dir_fd, p->part, p->dir_fd, name, 0) == 0) {
+        unlinkat(p->dir_fd, p->part, 0);
+        return 0;
+    }
+    if (errno == EEXIST)
+        return err_set(err, -E_EXISTS, "object '%s' exists already", p->key);
+    int code = err_from_errno(errno);
+    return err_set_errno(err, code == -E_NOT_FOUND ? -E_IO : code, errno, "rename '%s'",
+                         p->part);
+}
+
+static int local_put_commit_free(struct objstore_put *base, struct artifact *ret,
+                                 struct err *err)
+{
+    struct local_put *p = as_local_put(base);
+    struct artifact described = {.key = ""};
+    int rc = 0;
+
+    if (p->failed)
+        rc = err_set(err, -E_IO, "object '%s' is incomplete: a write failed", p->key);
+    if (!rc)
+        rc = describe(p, &described, err);
+    if (!rc)
+        rc = sync_and_close(p, err);
+    if (!rc)
+        rc = rename_part(p, err);
+    if (rc) {
+        put_drop(p, true);
+        return rc;
+    }
+    if (fsync(p->dir_fd) != 0) {
+        rc =
+            err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'", p->key);
+        unlinkat(p->dir_fd, key_name(p->key), 0);
+    }
+    put_drop(p, false);
+    if (!rc)
+        *ret = described;
+    return rc;
+}
+
+static void local_put_abort_free(struct objstore_put *base)
+{
+    put_drop(as_local_put(base), true);
+}
+
+/* --- get, delete --- */
+
+static int local_get(struct objstore *base, const char *key, int *ret_fd, uint64_t *ret_size,
+                     struct err *err)
+{
+    int root_fd = fs_open_dir(as_local(base)->root, err);
+    struct stat st;
+
+    if (root_fd < 0)
+        return root_fd;
+    /* O_NONBLOCK: a FIFO planted under the root must not hang the caller. */
+    int fd = fs_open_beneath(root_fd, key, O_RDONLY | O_NONBLOCK, 0, err);
+    close(root_fd);
+    if (fd < 0)
+        return fd;
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
+        close(fd);
+        return err_set(err, -E_NOT_FOUND, "'%s' is not an object", key);
+    }
+    *ret_fd = fd;
+    *ret_size = (uint64_t)st.st_size;
+    return 0;
+}
+
+/* Removes the directories above `key` that have become empty, but not the topmost. */
+static void remove_empty_parents(const struct local_store *s, const char *key)
+{
+    char path[ARTIFACT_KEY_MAX];
+    int rc = 0;
+
+    key_parent(key, path);
+    while (!rc && strchr(path, '/')) {
+        int dir_fd = open_parent(s, path, NULL);
+        if (dir_fd < 0)
+            return;
+        rc = unlinkat(dir_fd, key_name(path), AT_REMOVEDIR);
+        close(dir_fd);
+        *strrchr(path, '/') = '\0';
+    }
+}
+
+static int local_remove(struct objstore *base, const char *key, struct err *err)
+{
+    const struct local_store *s = as_local(base);
+    struct err why = ERR_INIT;
+    int rc = 0;
+    int dir_fd = open_parent(s, key, &why);
+
+    if (dir_fd == -E_NOT_FOUND)
+        return 0;
+    if (dir_fd < 0)
+        return err_set(err, dir_fd, "%s", why.text);
+    if (unlinkat(dir_fd, key_name(key), 0) != 0 && errno != ENOENT)
+        rc = err_set_errno(err, err_from_errno(errno), errno, "delete '%s'", key);
+    close(dir_fd);
+    if (!rc)
+        remove_empty_parents(s, key);
+    return rc;
+}
+
+/* --- walks and the disk --- */
+
+static int local_list(struct objstore *base, const char *prefix, objstore_visit_fn *visit,
+                      void *arg, struct err *err)
+{
+    return local_walk_list(as_local(base)->root, prefix, visit, arg, err);
+}
+
+static int local_sweep_parts(struct objstore *base, int64_t older_than_ms,
+                             uint64_t *ret_removed, struct err *err)
+{
+    return local_walk_sweep(as_local(base)->root, older_than_ms, ret_removed, err);
+}
+
+static int local_free_bytes(struct objstore *base, uint64_t *ret_bytes, struct err *err)
+{
+    int root_fd = fs_open_dir(as_local(base)->root, err);
+
+    if (root_fd < 0)
+        return root_fd;
+    int rc = fs_free_bytes(root_fd, ret_bytes, err);
+    close(root_fd);
+    return rc;
+}
+
+static const char *local_root(struct objstore *base)
+{
+    return as_local(base)->root;
+}
+
+static const char *local_temp_dir(struct objstore *base)
+{
+    const struct local_store *s = as_local(base);
+
+    /* Made again in case somebody removed it; if that fails, using it will say why. */
+    fs_make_dirs(s->temp_dir, NULL);
+    return s->temp_dir;
+}
+
+const struct objstore_ops objstore_local_ops = {
+    .scheme = "file",
+    .open = local_open,
+    .close = local_close,
+    .put_begin = local_put_begin,
+    .put_write = local_put_write,
+    .put_fd = local_put_fd,
+    .put_commit_free = local_put_commit_free,
+    .put_abort_free = local_put_abort_free,
+    .get = local_get,
+    .remove = local_remove,
+    .list = local_list,
+    .sweep_parts = local_sweep_parts,
+    .free_bytes = local_free_bytes,
+    .root = local_root,
+    .temp_dir = local_temp_dir,
+};

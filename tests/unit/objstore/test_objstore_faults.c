@@ -1,0 +1,230 @@
+/* test_objstore_faults.c - the local object store while the disk misbehaves. fsync, write,
+ * close and renameat2 go through the wrappers below, which fail one call chosen by number. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "objstore.h"
+
+/* The failing call: the nth from now (1 is the next), 0 for none. */
+struct fault {
+    int nth, errnum, calls;
+};
+
+static struct fault on_fsync, on_write, on_close, on_rename;
+
+static bool strikes(struct fault *f)
+{
+    f->calls++;
+    if (f->nth == 0 || --f->nth != 0)
+        return false;
+    errno = f->errnum;
+    return true;
+}
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+ssize_t __real_write(int fd, const void *bytes, size_t len);
+ssize_t __wrap_write(int fd, const void *bytes, size_t len);
+int __real_close(int fd);
+int __wrap_close(int fd);
+int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+
+int __wrap_fsync(int fd)
+{
+    return strikes(&on_fsync) ? -1 : __real_fsync(fd);
+}
+
+/* A disk that fills up takes half of the bytes first. */
+ssize_t __wrap_write(int fd, const void *bytes, size_t len)
+{
+    if (on_write.nth == 2 && len > 1)
+        len /= 2;
+    return strikes(&on_write) ? -1 : __real_write(fd, bytes, len);
+}
+
+int __wrap_close(int fd)
+{
+    bool failing = strikes(&on_close);
+    int rc = __real_close(fd); /* as the kernel does: closed, even when it reports an error */
+
+    errno = failing ? on_close.errnum : errno;
+    return failing ? -1 : rc;
+}
+
+int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags)
+{
+    return strikes(&on_rename) ? -1 : __real_renameat2(from_fd, from, to_fd, to, flags);
+}
+
+static char dir[64];
+static struct objstore *store;
+
+static int setup(void **state)
+{
+    char url[128];
+
+    (void)state;
+    on_fsync = on_write = on_close = on_rename = (struct fault){0, 0, 0};
+    snprintf(dir, sizeof dir, "/tmp/segue-faults-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    snprintf(url, sizeof url, "file:%s", dir);
+    assert_int_equal(objstore_open(url, &store, NULL), 0);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    static const char *const names[] = {"raw_data/a", "raw_data/a.part", "raw_data",
+                                        "processed_data", ".tmp"};
+    char path[128];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        remove(path);
+    }
+    objstore_close(store);
+    return rmdir(dir);
+}
+
+static bool is_there(const char *name)
+{
+    char path[128];
+
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return access(path, F_OK) == 0;
+}
+
+static struct objstore_put *begin(void)
+{
+    struct objstore_put *p = NULL;
+
+    assert_int_equal(objstore_put_begin(store, "raw_data/a", &p, NULL), 0);
+    assert_int_equal(objstore_put_write(p, "hello", 5, NULL), 0);
+    return p;
+}
+
+/* Commits, expects `code`, and that neither the object nor its part is left. */
+static void commit_fails(struct objstore_put *p, int code)
+{
+    struct artifact a;
+    struct err err = ERR_INIT;
+
+    assert_int_equal(objstore_put_commit_free(p, &a, &err), code);
+    assert_non_null(strstr(err.text, "a"));
+    assert_false(is_there("raw_data/a"));
+    assert_false(is_there("raw_data/a.part"));
+}
+
+static void a_failed_fsync_of_the_file_gives_it_up_without_a_second_try(void **state)
+{
+    struct objstore_put *p = begin();
+
+    (void)state;
+    on_fsync = (struct fault){1, EIO, 0};
+    commit_fails(p, -E_IO);
+    assert_int_equal(on_fsync.calls, 1);
+}
+
+static void a_failed_fsync_of_the_directory_takes_the_object_back(void **state)
+{
+    struct objstore_put *p = begin();
+
+    (void)state;
+    on_fsync = (struct fault){2, EIO, 0};
+    commit_fails(p, -E_IO);
+    assert_int_equal(on_fsync.calls, 2);
+}
+
+static void file_and_directory_are_both_synced(void **state)
+{
+    struct objstore_put *p = begin();
+    struct artifact a;
+
+    (void)state;
+    on_fsync.calls = 0;
+    assert_int_equal(objstore_put_commit_free(p, &a, NULL), 0);
+    assert_int_equal(on_fsync.calls, 2);
+    assert_true(is_there("raw_data/a"));
+}
+
+static void a_failed_close_gives_the_file_up(void **state)
+{
+    struct objstore_put *p = begin();
+
+    (void)state;
+    on_close = (struct fault){1, EDQUOT, 0};
+    commit_fails(p, -E_NO_SPACE);
+}
+
+static void a_failed_rename_gives_the_file_up(void **state)
+{
+    struct objstore_put *p = begin();
+
+    (void)state;
+    on_rename = (struct fault){1, EIO, 0};
+    commit_fails(p, -E_IO);
+}
+
+static void a_file_system_without_noreplace_gets_a_hard_link(void **state)
+{
+    struct objstore_put *p = begin();
+    struct artifact a;
+
+    (void)state;
+    on_rename = (struct fault){1, EINVAL, 0};
+    assert_int_equal(objstore_put_commit_free(p, &a, NULL), 0);
+    assert_true(is_there("raw_data/a"));
+    assert_false(is_there("raw_data/a.part"));
+}
+
+static void a_put_with_a_failed_write_cannot_be_committed(void **state)
+{
+    struct objstore_put *p = begin();
+
+    (void)state;
+    on_write = (struct fault){2, ENOSPC, 0};
+    assert_int_equal(objstore_put_write(p, "world", 5, NULL), -E_NO_SPACE);
+    commit_fails(p, -E_IO);
+}
+
+static void an_aborted_put_with_a_failed_write_leaves_nothing(void **state)
+{
+    struct objstore_put *p = begin();
+
+    (void)state;
+    on_write = (struct fault){1, EIO, 0};
+    assert_int_equal(objstore_put_write(p, "world", 5, NULL), -E_IO);
+    objstore_put_abort_free(p);
+    assert_false(is_there("raw_data/a.part"));
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest cases[] = {
+        CASE(a_failed_fsync_of_the_file_gives_it_up_without_a_second_try),
+        CASE(a_failed_fsync_of_the_directory_takes_the_object_back),
+        CASE(file_and_directory_are_both_synced),
+        CASE(a_failed_close_gives_the_file_up),
+        CASE(a_failed_rename_gives_the_file_up),
+        CASE(a_file_system_without_noreplace_gets_a_hard_link),
+        CASE(a_put_with_a_failed_write_cannot_be_committed),
+        CASE(an_aborted_put_with_a_failed_write_leaves_nothing),
+    };
+
+    return cmocka_run_group_tests(cases, NULL, NULL);
+}
