@@ -28,14 +28,16 @@ bool log_is_on(enum log_level level);
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
 
-#define LOG_S(key, value)                                                                      \
-    {                                                                                          \
-        key, (value) ? (value) : "", 0                                                         \
-    }
-#define LOG_I(key, value)                                                                      \
-    {                                                                                          \
-        key, 0, (int64_t)(value)                                                               \
-    }
+/* NULL is shown as "". */
+static inline const char *log_text(const char *text)
+{
+    return text ? text : "";
+}
+
+/* clang-format off */
+#define LOG_S(key, value) {key, log_text(value), 0}
+#define LOG_I(key, value) {key, 0, (int64_t)(value)}
+/* clang-format on */
 
 #define log_event(level, event, ...)                                                           \
     do {                                                                                       \
