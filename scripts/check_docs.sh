@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# check_docs.sh - do the generated pages say what the settings table says?
+#
+#   scripts/check_docs.sh [BIN]   BIN: folder with task_manager (default build/bin)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=${1:-build/bin}
+
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+mkdir -p "$copy/docs" "$copy/packaging"
+cp docs/config.md "$copy/docs/"
+scripts/gen_docs.sh "$bin" "$copy"
+for page in docs/config.md packaging/segue.env.example; do
+    diff -u "$page" "$copy/$page" >&2 || {
+        echo "docs: $page is out of date; run scripts/gen_docs.sh $bin" >&2
+        exit 1
+    }
+done
+echo "docs: ok"
