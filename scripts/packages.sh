@@ -76,6 +76,14 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 apt() { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -y "$@" </dev/null >>"$log" 2>&1; }
 
+# A server package would start its service; the tests start servers of their own instead.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+    "${as_root[@]}" chmod 755 $policy
+    trap 'rm -f "$log"; "${as_root[@]}" rm -f $policy' EXIT
+fi
+
 # Package lists may be absent (containers) or outdated: fetch them, but try without as well.
 apt update || say "the package lists could not be fetched (no network?); trying the old ones"
 if ! apt install --no-install-recommends "${missing[@]}"; then
