@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS idempotency;
+DROP TABLE IF EXISTS outbox;

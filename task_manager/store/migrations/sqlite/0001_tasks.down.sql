@@ -1,0 +1,3 @@
+DROP TABLE event;
+DROP TABLE attempt;
+DROP TABLE task;

@@ -1,0 +1,204 @@
+/* mysql_internal.h - what the files of the MySQL and MariaDB backend share. Only
+ * store_mysql*.c include it.
+ *
+ * A small pool of connections; a call borrows one, runs one transaction and gives it back.
+ * Transactions are READ COMMITTED, change rows by guarded UPDATEs in primary-key order and
+ * are redone as a whole after a deadlock, a lock wait or a lost link. When the link breaks
+ * during COMMIT, the last event that the transaction wrote tells whether it was committed. */
+#ifndef STORE_MYSQL_INTERNAL_H
+#define STORE_MYSQL_INTERNAL_H
+
+#include <mysql.h>
+#include <pthread.h>
+
+#include "store_internal.h"
+
+enum my_stmt {
+#define S(name, sql) MY_##name,
+#include "mysql.def"
+#undef S
+    MY__COUNT
+};
+
+/* What a failure means for the transaction. */
+enum my_fault {
+    FAULT_NONE,  /* not the database's failure */
+    FAULT_RETRY, /* deadlock, lock wait, interrupted: roll back and redo */
+    FAULT_LINK,  /* the connection is gone */
+    FAULT_FINAL
+};
+
+struct my_conn {
+    MYSQL *my;
+    MYSQL_STMT *stmts[MY__COUNT]; /* prepared at first use, gone with the connection */
+    unsigned error;               /* number of the last failure, 0 for none */
+    bool spoiled;                 /* a ROLLBACK failed: not to be used again */
+    int64_t probe_seq;            /* the last event this transaction wrote, 0 for none */
+    char probe_id[ID_TEXT_MAX];   /* and the task it is about */
+    struct my_conn *next;
+};
+
+struct my_address {
+    char *host, *user, *password, *database; /* heap, never NULL after my_address_parse */
+    unsigned port;
+};
+
+/* "mysql://user:password@host:port/database" with percent-encoded parts; the port may be
+ * left out. The sentence of an error never shows the URL. */
+int my_address_parse(const char *url, struct my_address *ret, struct err *err);
+void my_address_release(struct my_address *a);
+
+struct my_limits {
+    unsigned connect_s, io_s, lock_wait_s;
+};
+
+int my_connect(const struct my_address *a, const struct my_limits *limits, struct my_conn **ret,
+               unsigned *ret_error, struct err *err);
+void my_disconnect(struct my_conn *c);
+
+enum my_fault my_fault_of(unsigned error);
+/* Puts the complaint of the statement, or of the connection when st is NULL, into err and
+ * c->error; returns its code. */
+int my_fail(struct my_conn *c, MYSQL_STMT *st, const char *what, struct err *err);
+/* Runs constant SQL without parameters or rows. */
+int my_exec(struct my_conn *c, const char *sql, struct err *err);
+
+/* -- one run of a statement: begin, parameters, outputs, then run or (exec, next..., end) -- */
+
+enum { MY_IN_MAX = 40, MY_OUT_MAX = 32 };
+
+enum my_out_kind {
+    MY_OUT_INT,
+    MY_OUT_SMALL,
+    MY_OUT_ENUM,
+    MY_OUT_REAL,
+    MY_OUT_TEXT,
+    MY_OUT_HEAP,
+    MY_OUT_ID
+};
+
+struct my_out {
+    enum my_out_kind kind;
+    void *dest;
+    int below; /* for MY_OUT_ENUM */
+    int64_t number;
+    uint8_t raw[ID_BYTES];
+    unsigned long len;
+    my_bool is_null, is_cut;
+};
+
+struct my_query {
+    struct my_conn *c;
+    MYSQL_STMT *st;
+    int rc; /* a failure of begin, told by exec */
+    struct err why;
+    unsigned ins, outs;
+    MYSQL_BIND in[MY_IN_MAX];
+    int64_t numbers[MY_IN_MAX];
+    double reals[MY_IN_MAX];
+    uint8_t ids[MY_IN_MAX][ID_BYTES];
+    MYSQL_BIND out[MY_OUT_MAX];
+    struct my_out outputs[MY_OUT_MAX];
+};
+
+void my_begin(struct my_query *q, struct my_conn *c, enum my_stmt which);
+/* The same for SQL made at run time (from constant pieces only); ends with my_drop. */
+void my_begin_sql(struct my_query *q, struct my_conn *c, const char *sql);
+void my_int(struct my_query *q, int64_t value);
+void my_real(struct my_query *q, double value);
+/* NULL text is NULL; the text must outlive the query. `size` bounds it as a field would. */
+void my_text(struct my_query *q, const char *text);
+void my_text_in(struct my_query *q, const char *text, size_t size);
+void my_id(struct my_query *q, const char *id);
+
+/* Where the columns go, in order, at each my_next. my_out_heap leaves NULL for NULL and a
+ * string to free() otherwise; when my_next fails, all such strings of the row are freed. */
+void my_out_int(struct my_query *q, int64_t *ret);
+void my_out_small(struct my_query *q, int *ret);
+void my_out_enum(struct my_query *q, int *ret, int below);
+void my_out_real(struct my_query *q, double *ret);
+void my_out_text(struct my_query *q, char *ret, size_t size);
+void my_out_heap(struct my_query *q, char **ret);
+void my_out_id(struct my_query *q, char ret_id[ID_TEXT_MAX]);
+
+int my_query_exec(struct my_query *q, struct err *err);
+/* 1: a row was put into the outputs, 0: no more, or an error. */
+int my_next(struct my_query *q, struct err *err);
+/* exec, next, end: 1, 0 or an error. */
+int my_one(struct my_query *q, struct err *err);
+/* For a statement without rows: runs and ends it; ret_changes (rows matched) may be NULL. */
+int my_run(struct my_query *q, int64_t *ret_changes, struct err *err);
+void my_end(struct my_query *q);
+void my_drop(struct my_query *q);
+
+/* -- the store -- */
+
+struct store_mysql {
+    struct store base;
+    struct my_address address;
+    pthread_mutex_t lock; /* of the pool */
+    pthread_cond_t returned;
+    struct my_conn *idle;
+    int lent, limit;
+    pthread_mutex_t ping_lock; /* of ping_conn, which has short timeouts of its own */
+    struct my_conn *ping_conn;
+};
+
+typedef int my_body(struct my_conn *c, void *arg, struct err *err);
+
+/* Runs body in a transaction and returns after COMMIT, or after the last of its tries. */
+int my_transact(struct store_mysql *s, my_body *body, void *arg, struct err *err);
+/* Runs a body that only reads, each statement by itself. */
+int my_read(struct store_mysql *s, my_body *body, void *arg, struct err *err);
+
+int my_pool_init(struct store_mysql *s, int limit, struct err *err);
+void my_pool_release(struct store_mysql *s);
+int my_borrow(struct store_mysql *s, struct my_conn **ret, unsigned *ret_error,
+              struct err *err);
+void my_give_back(struct store_mysql *s, struct my_conn *c, bool broken);
+
+/* A task's row: outputs for MY_TASK_COLUMNS, then finish after my_next. */
+struct my_task_row {
+    struct task task;
+    int state, error_class;
+    int64_t input_size, output_size, wake_ms;
+};
+void my_out_task(struct my_query *q, struct my_task_row *row);
+void my_task_finish(struct my_task_row *row, struct task *ret);
+
+/* The rows that go with a change of state; they copy the task's row as it is now. */
+int my_add_event(struct my_conn *c, const char *id, int from, int to, const char *actor,
+                 const char *detail, struct err *err);
+int my_announce(struct my_conn *c, const char *id, struct err *err);
+/* 1 and the state when there is such a task, 0 when not. */
+int my_task_state(struct my_conn *c, const char *id, enum task_state *ret, struct err *err);
+
+/* -- the methods, one file per group -- */
+
+int my_submit(struct store *s, const struct submission *items, const size_t *order,
+              size_t count, bool announce, struct submit_result *ret, struct err *err);
+int my_get(struct store *s, const char *id, struct task *ret, struct err *err);
+int my_list(struct store *s, const struct store_filter *filter, struct task_list *ret,
+            int64_t *ret_total, struct err *err);
+int my_attempts(struct store *s, const char *id, int limit, struct attempt **ret,
+                size_t *ret_count, struct err *err);
+int my_events(struct store *s, const char *id, int64_t after, int limit,
+              struct task_event **ret, size_t *ret_count, struct err *err);
+int my_counts(struct store *s, struct store_counts *ret, struct err *err);
+int my_claim(struct store *s, const struct claim *claim, struct claimed *ret, size_t *ret_count,
+             struct err *err);
+int my_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,
+             int64_t lease_ms, struct err *err);
+int my_move(struct store *s, const struct task_move *items, const size_t *order, size_t count,
+            bool announce, struct move_result *ret, struct err *err);
+int my_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
+               struct err *err);
+int my_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outbox_row *ret,
+                   size_t *ret_count, struct err *err);
+int my_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err);
+int my_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, struct err *err);
+int my_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
+                   struct err *err);
+int my_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err);
+
+#endif

@@ -1,0 +1,233 @@
+/* store.h - the truth: tasks, attempts, events, outbox and idempotency keys.
+ *
+ * Cut at domain verbs; each backend ("sqlite", "mysql") speaks its own SQL and nobody else
+ * sees any. Every change of a task's state is one guarded UPDATE (compare-and-set on the
+ * state, and on the token where an attempt speaks), with its event, attempt and outbox rows
+ * in the same transaction. Times and leases are the database's clock.
+ *
+ * A store may be used from any thread. Calls block on the database. Errors:
+ * -E_UNAVAILABLE (database away; nothing was done), -E_UNKNOWN_OUTCOME (the link broke during
+ * COMMIT and a look-up could not tell), -E_NO_SPACE, -E_NO_MEMORY, -E_CORRUPT, -E_TOO_BIG (a
+ * text beyond what the database takes), -E_BUG. Deadlocks, lock waits and lost links are
+ * retried inside, as whole transactions, up to five times within some ten seconds; a network
+ * that is silent, not broken, is noticed after 20 s. A database without its tables is
+ * -E_UNAVAILABLE. No call logs. */
+#ifndef STORE_STORE_H
+#define STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buf.h"
+#include "err.h"
+#include "task.h"
+
+struct store;
+
+/* Opens "sqlite:PATH" (directories are made; PATH.lock keeps other processes out: they get
+ * -E_UNAVAILABLE) or "mysql://user:password@host:port/database" (parts percent-encoded;
+ * MariaDB from 10.6, MySQL from 8.0). `connections` bounds the database connections used at
+ * once; who waits 10 s for one gets -E_UNAVAILABLE. Does not migrate. */
+int store_open(const char *url, int connections, struct store **ret, struct err *err);
+void store_close(struct store *s);
+const char *store_name(const struct store *s); /* "sqlite" */
+
+/* Can it read and write right now? Writes one row; answers within about 2 s. */
+int store_ping(struct store *s, struct err *err);
+
+/* -- migrations (numbered, embedded; see migrations/) -- */
+
+/* Applies what is missing, under a lock that makes several managers take turns. Refuses a
+ * database that is newer than the program (-E_UNSUPPORTED). */
+int store_upgrade(struct store *s, struct err *err);
+/* Undoes the latest migration; -E_BAD_STATE when there is none. */
+int store_downgrade(struct store *s, struct err *err);
+/* Version number; 0 for an empty database. */
+int store_version(struct store *s, int *ret_version, int *ret_newest, struct err *err);
+/* "NNNN name  applied|pending" lines. */
+int store_history(struct store *s, struct buf *out, struct err *err);
+
+/* -- submit -- */
+
+struct submission {
+    struct task task;   /* id, type, queue, priority, max_attempts, timeout_ms, input*, params;
+                         * run_at_ms 0: now. Other members are ignored. Stays the caller's. */
+    const char *client; /* owner of the idempotency key; "" for now */
+    const char *key;    /* Idempotency-Key or NULL */
+    char request_sha256[SHA256_TEXT_MAX]; /* with a key: digest of what was asked */
+};
+
+enum submit_outcome {
+    SUBMIT_ACCEPTED,
+    SUBMIT_REPLAYED, /* the key was used for the same request: ret_id is the first task's */
+    SUBMIT_MISMATCH, /* the key was used for another request */
+};
+
+struct submit_result {
+    enum submit_outcome outcome;
+    char id[ID_TEXT_MAX];
+};
+
+/* One transaction for all: task, first event, and an outbox row each when `announce`. After
+ * 0 the rows are durable. */
+int store_submit(struct store *s, const struct submission *items, size_t count, bool announce,
+                 struct submit_result *ret, struct err *err);
+
+/* -- read -- */
+
+/* E_NOT_FOUND when there is none. task_release(ret) afterwards. started_ms and worker are those
+ * of the latest attempt (worker is "" while the task waits). */
+int store_get(struct store *s, const char *id, struct task *ret, struct err *err);
+
+struct store_filter {
+    unsigned states;   /* bit per enum task_state; 0: all */
+    const char *type;  /* NULL: all */
+    const char *queue; /* NULL: all */
+    int64_t offset;
+    int limit;
+};
+
+struct task_list {
+    struct task *items;
+    size_t count;
+};
+
+/* Newest first, each with params and result. ret_total counts all that match, or is NULL. */
+int store_list(struct store *s, const struct store_filter *filter, struct task_list *ret,
+               int64_t *ret_total, struct err *err);
+void task_list_release(struct task_list *list);
+
+/* Attempts of a task in order (at most limit, the latest); free() *ret. */
+int store_attempts(struct store *s, const char *id, int limit, struct attempt **ret,
+                   size_t *ret_count, struct err *err);
+
+/* Events with seq > after, oldest first, at most limit; of one task, or of all when id is
+ * NULL; free() *ret. On MySQL transactions that commit at the same time may show their events
+ * out of order: who follows all events should look again a little before the last seq. */
+int store_events(struct store *s, const char *id, int64_t after, int limit,
+                 struct task_event **ret, size_t *ret_count, struct err *err);
+
+struct store_counts {
+    int64_t waiting, running; /* RECEIVED, PROCESSING */
+    int64_t outbox;           /* rows due to be published */
+    int64_t outbox_oldest_ms; /* age of the oldest due outbox row, 0 without one */
+};
+int store_counts(struct store *s, struct store_counts *ret, struct err *err);
+
+/* -- attempts -- */
+
+struct claim {
+    const char *worker;
+    const char *const *queues; /* with task_id NULL: take from these */
+    size_t queue_count;
+    const char *task_id; /* or claim just this task, whatever its queue */
+    int limit;
+    int64_t lease_ms;
+};
+
+struct claimed {
+    struct task task; /* PROCESSING, attempt raised; task_release it */
+    char token[TOKEN_TEXT_MAX];
+};
+
+/* Takes up to limit due RECEIVED tasks, highest priority first, then oldest; each becomes
+ * PROCESSING with a new attempt, token and lease. *ret_count may be 0. ret has room for
+ * limit entries. Two claimers never get the same task and do not wait for each other. */
+int store_claim(struct store *s, const struct claim *claim, struct claimed *ret,
+                size_t *ret_count, struct err *err);
+
+struct renewal {
+    char task_id[ID_TEXT_MAX];
+    char token[TOKEN_TEXT_MAX];
+    double progress;       /* negative: leave as it is */
+    bool ok;               /* out: lease renewed */
+    enum task_state state; /* out, when not ok: what the task is now */
+    bool exists;           /* out, when not ok: is there such a task */
+};
+
+/* Extends leases still held; a lease that ran out but was not yet reaped is renewed too. */
+int store_renew(struct store *s, struct renewal *items, size_t count, int64_t lease_ms,
+                struct err *err);
+
+/* -- the one way a task changes state -- */
+
+struct task_move {
+    char id[ID_TEXT_MAX];
+    char token[TOKEN_TEXT_MAX];   /* "" or: only while this attempt owns the task */
+    bool lease_expired;           /* only when the lease has run out (the reaper's guard) */
+    enum task_state from, to;     /* must be legal by task_state_can_move */
+    int64_t delay_ms;             /* to RECEIVED: run_at = now + delay */
+    bool reset_attempts;          /* to RECEIVED by hand: the attempt budget starts anew, i.e.
+                                   * max_attempts becomes the attempts already used plus the
+                                   * max_attempts of the submit */
+    enum attempt_outcome outcome; /* for the running attempt, when from is PROCESSING */
+    struct attempt_usage usage;
+    struct task_error error; /* class ERROR_NONE: none. Kept on the task for FAILED and
+                              * CANCELLED, and on the attempt */
+    struct artifact output;  /* for DONE; key "" for none */
+    const char *result;      /* for DONE: JSON text or NULL */
+    const char *actor;       /* for the event; cut to fit */
+    const char *detail;      /* for the event; cut to fit; NULL for none */
+};
+
+enum move_outcome {
+    MOVE_MADE,
+    MOVE_REPEATED, /* the token's attempt has already ended with this outcome: the
+                    * answer for who reports again because the first answer was lost */
+    MOVE_STALE,    /* the task is no longer as the guard says */
+    MOVE_NOT_FOUND,
+};
+
+struct move_result {
+    enum move_outcome outcome;
+    enum task_state state; /* now; undefined for MOVE_NOT_FOUND */
+};
+
+/* All items in one transaction, each on its own guard. A move to RECEIVED writes an outbox
+ * row, due when the task is, when `announce`. Leaving PROCESSING ends the attempt and clears
+ * token and lease. A move that task_state_can_move forbids, or to PROCESSING (that is
+ * store_claim's), is -E_BUG and nothing is done. */
+int store_move(struct store *s, const struct task_move *items, size_t count, bool announce,
+               struct move_result *ret, struct err *err);
+
+struct expired {
+    char id[ID_TEXT_MAX];
+    char token[TOKEN_TEXT_MAX];
+    char worker[TASK_WORKER_MAX];
+    int attempt, max_attempts;
+};
+
+/* Tasks whose lease has run out, oldest first, at most limit; ret has room for them. */
+int store_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
+                  struct err *err);
+
+/* -- outbox -- */
+
+struct outbox_row {
+    int64_t seq;
+    char task_id[ID_TEXT_MAX];
+    char type[TASK_TYPE_MAX];
+    char queue[TASK_QUEUE_MAX];
+    int attempt; /* attempts begun when the row was written */
+};
+
+/* Takes due rows for hold_ms, so that several managers share the work; a row that is neither
+ * done nor given up comes again after that. ret has room for limit. */
+int store_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outbox_row *ret,
+                      size_t *ret_count, struct err *err);
+/* Removes published rows. */
+int store_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err);
+/* Makes rows due again at once (their publish failed). */
+int store_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, struct err *err);
+
+/* -- housekeeping -- */
+
+/* Forgets idempotency keys older than ttl_ms, at most limit of them. */
+int store_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
+                      struct err *err);
+
+/* Is `key` the input or output of any task? (for sweeping orphaned files) */
+int store_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err);
+
+#endif

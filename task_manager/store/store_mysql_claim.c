@@ -1,0 +1,277 @@
+/* store_mysql_claim.c - starting attempts and keeping them alive. */
+#include "mysql_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* -- claim -- */
+
+struct claim_args {
+    const struct claim *claim;
+    struct claimed *ret;
+    size_t *ret_count;
+    struct candidate *candidates;
+    size_t count, capacity;
+    size_t *wanted;   /* per queue, by look_into_queues */
+    size_t seen, due; /* ready tasks seen in all; tasks found that must be woken first */
+};
+
+static int add_candidate(struct claim_args *a, const struct candidate *found, struct err *err)
+{
+    struct candidate *grown = store_grow(a->candidates, a->count, &a->capacity, sizeof *grown);
+
+    if (!grown)
+        return err_set(err, -E_NO_MEMORY, "no memory for a claim");
+    a->candidates = grown;
+    grown[a->count++] = *found;
+    return 0;
+}
+
+/* Appends the best waiting tasks of a queue, at most limit; `which` says whether to lock. */
+static int find_in_queue(struct my_conn *c, struct claim_args *a, enum my_stmt which,
+                         size_t queue, size_t limit, struct err *err)
+{
+    struct my_query q;
+    struct candidate found = {.queue = queue};
+
+    my_begin(&q, c, which);
+    my_text(&q, a->claim->queues[queue]);
+    my_int(&q, (int64_t)limit);
+    my_out_id(&q, found.id);
+    my_out_int(&q, &found.turn);
+    int rc = my_query_exec(&q, err);
+    while (!rc && (rc = my_next(&q, err)) > 0)
+        rc = add_candidate(a, &found, err);
+    my_end(&q);
+    return rc;
+}
+
+/* -- looking, without locks -- */
+
+static int find_due(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    struct my_query q;
+    struct candidate found = {0};
+
+    my_begin(&q, c, MY_DELAYED_DUE);
+    my_out_id(&q, found.id);
+    int rc = my_query_exec(&q, err);
+    while (!rc && (rc = my_next(&q, err)) > 0)
+        rc = add_candidate(a, &found, err);
+    my_end(&q);
+    return rc;
+}
+
+/* How many tasks of each queue are among the best of all: so many will be locked there. */
+static int look_into_queues(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    const size_t limit = (size_t)a->claim->limit;
+    int rc = 0;
+
+    a->count = 0;
+    for (size_t i = 0; i < a->claim->queue_count && !rc; i++)
+        rc = find_in_queue(c, a, MY_READY, i, limit, err);
+    if (!rc && a->count)
+        candidates_sort(a->candidates, a->count);
+    memset(a->wanted, 0, a->claim->queue_count * sizeof *a->wanted);
+    for (size_t i = 0; i < a->count && i < limit && !rc; i++)
+        a->wanted[a->candidates[i].queue]++;
+    a->seen = a->count;
+    return rc;
+}
+
+/* Leaves the tasks whose run_at has come as candidates, or else what is ready in wanted. */
+static int look_body(struct my_conn *c, void *arg, struct err *err)
+{
+    struct claim_args *a = arg;
+
+    a->count = 0;
+    int rc = find_due(c, a, err);
+    a->due = a->count;
+    if (rc || a->due)
+        return rc;
+    return look_into_queues(c, a, err);
+}
+
+/* -- taking -- */
+
+/* Tasks whose run_at has come join those that may be claimed; others may be at it too. */
+static int wake_delayed(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < a->count && rc >= 0; i++) {
+        struct my_query q;
+        char id[ID_TEXT_MAX];
+        my_begin(&q, c, MY_DELAYED_LOCK);
+        my_id(&q, a->candidates[i].id);
+        my_out_id(&q, id);
+        rc = my_one(&q, err);
+        if (rc <= 0)
+            continue;
+        my_begin(&q, c, MY_WAKE);
+        my_id(&q, id);
+        rc = my_run(&q, NULL, err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* Locks as many tasks of each queue as are wanted, passing over those that others have
+ * locked. When others were faster everywhere, the first queue that has any will do. */
+static int lock_in_queues(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    const size_t queues = a->claim->queue_count;
+    int rc = 0;
+
+    a->count = 0;
+    for (size_t i = 0; i < queues && !rc; i++) {
+        if (a->wanted[i])
+            rc = find_in_queue(c, a, MY_READY_LOCK, i, a->wanted[i], err);
+    }
+    for (size_t i = 0; i < queues && !rc && a->seen && a->count == 0; i++)
+        rc = find_in_queue(c, a, MY_READY_LOCK, i, (size_t)a->claim->limit, err);
+    if (!rc && a->count)
+        candidates_sort(a->candidates, a->count);
+    return rc;
+}
+
+static int begin_attempt(struct my_conn *c, const char *id, struct err *err)
+{
+    struct my_query q;
+
+    my_begin(&q, c, MY_ATTEMPT_ADD);
+    my_id(&q, id);
+    return my_run(&q, NULL, err);
+}
+
+static int read_claimed(struct my_conn *c, const char *id, struct task *ret, struct err *err)
+{
+    struct my_query q;
+    struct my_task_row row;
+
+    my_begin(&q, c, MY_TASK_GET);
+    my_id(&q, id);
+    my_out_task(&q, &row);
+    int rc = my_one(&q, err);
+    if (rc > 0)
+        my_task_finish(&row, ret);
+    if (rc == 0)
+        return err_set(err, -E_BUG, "a task was claimed and is gone");
+    return rc < 0 ? rc : 0;
+}
+
+/* Claims one task when it is still to be had. */
+static int claim_one(struct my_conn *c, struct claim_args *a, const char *id, struct err *err)
+{
+    struct claimed *ret = &a->ret[*a->ret_count];
+    struct my_query q;
+    int64_t changes = 0;
+
+    token_new(ret->token);
+    my_begin(&q, c, MY_CLAIM);
+    my_text(&q, ret->token);
+    my_text_in(&q, a->claim->worker, TASK_WORKER_MAX);
+    my_int(&q, a->claim->lease_ms);
+    my_id(&q, id);
+    int rc = my_run(&q, &changes, err);
+    if (rc || !changes)
+        return rc;
+    rc = begin_attempt(c, id, err);
+    if (!rc)
+        rc = my_add_event(c, id, TASK_RECEIVED, TASK_PROCESSING, a->claim->worker, "", err);
+    if (rc)
+        return rc;
+    memset(&ret->task, 0, sizeof ret->task);
+    ++*a->ret_count;
+    return read_claimed(c, id, &ret->task, err);
+}
+
+static int claim_body(struct my_conn *c, void *arg, struct err *err)
+{
+    struct claim_args *a = arg;
+
+    claimed_clear(a->ret, a->ret_count);
+    a->count = 0;
+    if (a->claim->task_id)
+        return claim_one(c, a, a->claim->task_id, err);
+
+    int rc = 0;
+    if (a->due) {
+        rc = find_due(c, a, err);
+        if (!rc)
+            rc = wake_delayed(c, a, err);
+        if (!rc)
+            rc = look_into_queues(c, a, err);
+    }
+    if (!rc)
+        rc = lock_in_queues(c, a, err);
+    for (size_t i = 0; i < a->count && *a->ret_count < (size_t)a->claim->limit && !rc; i++)
+        rc = claim_one(c, a, a->candidates[i].id, err);
+    return rc;
+}
+
+int my_claim(struct store *s, const struct claim *claim, struct claimed *ret, size_t *ret_count,
+             struct err *err)
+{
+    struct store_mysql *my = (struct store_mysql *)s;
+    struct claim_args a = {.claim = claim, .ret = ret, .ret_count = ret_count};
+    int rc = 0;
+
+    a.wanted = calloc(claim->queue_count + 1, sizeof *a.wanted);
+    if (!a.wanted)
+        return err_set(err, -E_NO_MEMORY, "no memory for a claim");
+    if (!claim->task_id)
+        rc = my_read(my, look_body, &a, err);
+    if (!rc && (claim->task_id || a.due || a.seen))
+        rc = my_transact(my, claim_body, &a, err);
+    free(a.candidates);
+    free(a.wanted);
+    return rc;
+}
+
+/* -- renew -- */
+
+struct renew_args {
+    struct renewal *items;
+    const size_t *order;
+    size_t count;
+    int64_t lease_ms;
+};
+
+static int renew_one(struct my_conn *c, struct renewal *item, int64_t lease_ms, struct err *err)
+{
+    struct my_query q;
+    int64_t changes = 0;
+
+    my_begin(&q, c, MY_RENEW);
+    my_int(&q, lease_ms);
+    my_real(&q, item->progress);
+    my_real(&q, item->progress);
+    my_id(&q, item->task_id);
+    my_text(&q, item->token);
+    int rc = my_run(&q, &changes, err);
+    item->ok = item->exists = changes > 0;
+    if (rc || item->ok)
+        return rc;
+    rc = my_task_state(c, item->task_id, &item->state, err);
+    item->exists = rc > 0;
+    return rc < 0 ? rc : 0;
+}
+
+static int renew_body(struct my_conn *c, void *arg, struct err *err)
+{
+    struct renew_args *a = arg;
+    int rc = 0;
+
+    for (size_t i = 0; i < a->count && !rc; i++)
+        rc = renew_one(c, &a->items[a->order[i]], a->lease_ms, err);
+    return rc;
+}
+
+int my_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,
+             int64_t lease_ms, struct err *err)
+{
+    struct renew_args a = {items, order, count, lease_ms};
+
+    return my_transact((struct store_mysql *)s, renew_body, &a, err);
+}

@@ -1,0 +1,159 @@
+/* store_mysql_transact.c - transactions that are done once or not at all, and known which. */
+#include "mysql_internal.h"
+
+#include <string.h>
+#include <time.h>
+
+#include "backoff.h"
+#include "clock.h"
+
+enum { TRIES = 5, WAIT_BASE_MS = 20, WAIT_CAP_MS = 500, GIVE_UP_MS = 10000 };
+
+/* Sleeps before another try; false when there is to be none. */
+static bool wait_for_try(unsigned tries, int64_t began_ms)
+{
+    if (tries + 1 >= TRIES || clock_mono_ms() - began_ms > GIVE_UP_MS)
+        return false;
+    int64_t ms = backoff_ms(WAIT_BASE_MS, WAIT_CAP_MS, tries);
+    struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+    nanosleep(&t, NULL);
+    return true;
+}
+
+static enum my_fault fault_in(const struct my_conn *c, unsigned error)
+{
+    return my_fault_of(c ? c->error : error);
+}
+
+/* -- after a link broke during COMMIT -- */
+
+struct probe {
+    int64_t seq;
+    char id[ID_TEXT_MAX];
+    bool found;
+};
+
+/* A locking read: should the server still be busy with the broken session, this waits until
+ * it has committed or rolled back. */
+static int probe_body(struct my_conn *c, void *arg, struct err *err)
+{
+    struct probe *p = arg;
+    struct my_query q;
+    char id[ID_TEXT_MAX];
+
+    my_begin(&q, c, MY_PROBE);
+    my_int(&q, p->seq);
+    my_out_id(&q, id);
+    int rc = my_one(&q, err);
+    p->found = rc > 0 && strcmp(id, p->id) == 0;
+    return rc < 0 ? rc : 0;
+}
+
+/* -- one try -- */
+
+enum outcome { DONE, UNDONE, UNKNOWN };
+
+static void roll_back(struct my_conn *c)
+{
+    unsigned error = c->error;
+
+    if (my_fault_of(error) != FAULT_LINK && my_exec(c, "ROLLBACK", NULL) != 0)
+        c->spoiled = true;
+    c->error = error; /* what led here decides about another try */
+}
+
+static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *ret,
+                    struct err *err)
+{
+    *ret = UNDONE;
+    int rc = my_exec(c, "START TRANSACTION", err);
+    if (!rc)
+        rc = body(c, arg, err);
+    if (rc) {
+        roll_back(c);
+        return rc;
+    }
+    rc = my_exec(c, "COMMIT", err);
+    if (!rc)
+        *ret = DONE;
+    else if (my_fault_of(c->error) == FAULT_LINK)
+        *ret = UNKNOWN;
+    else
+        roll_back(c);
+    return rc;
+}
+
+static bool is_broken(const struct my_conn *c)
+{
+    return c->spoiled || my_fault_of(c->error) == FAULT_LINK;
+}
+
+static int transact(struct store_mysql *s, my_body *body, void *arg, struct probe *ret_lost,
+                    struct err *err)
+{
+    int64_t began_ms = clock_mono_ms();
+
+    for (unsigned tries = 0;; tries++) {
+        struct my_conn *c = NULL;
+        unsigned error = 0;
+        enum outcome outcome = UNDONE;
+        enum my_fault fault;
+
+        int rc = my_borrow(s, &c, &error, err);
+        if (!rc)
+            rc = try_once(c, body, arg, &outcome, err);
+        fault = fault_in(c, error);
+        if (c) {
+            if (outcome == UNKNOWN && c->probe_seq && ret_lost) {
+                ret_lost->seq = c->probe_seq;
+                memcpy(ret_lost->id, c->probe_id, sizeof ret_lost->id);
+            }
+            my_give_back(s, c, is_broken(c));
+        }
+        if (!rc)
+            return 0;
+        if (ret_lost && ret_lost->seq)
+            return -E_UNKNOWN_OUTCOME;
+        if ((fault != FAULT_RETRY && fault != FAULT_LINK) || !wait_for_try(tries, began_ms))
+            return rc;
+    }
+}
+
+int my_transact(struct store_mysql *s, my_body *body, void *arg, struct err *err)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        struct probe lost = {0};
+        int rc = transact(s, body, arg, &lost, err);
+        if (!lost.seq)
+            return rc;
+        struct err why = ERR_INIT;
+        if (transact(s, probe_body, &lost, NULL, &why))
+            return err_set(err, -E_UNKNOWN_OUTCOME,
+                           "the link to the database broke during COMMIT, and then: %s",
+                           why.text);
+        if (lost.found)
+            return 0;
+    }
+    return err_set(err, -E_UNAVAILABLE, "the link to the database broke during COMMIT %d times",
+                   TRIES);
+}
+
+int my_read(struct store_mysql *s, my_body *body, void *arg, struct err *err)
+{
+    int64_t began_ms = clock_mono_ms();
+
+    for (unsigned tries = 0;; tries++) {
+        struct my_conn *c = NULL;
+        unsigned error = 0;
+
+        int rc = my_borrow(s, &c, &error, err);
+        if (!rc)
+            rc = body(c, arg, err);
+        enum my_fault fault = fault_in(c, error);
+        if (c)
+            my_give_back(s, c, is_broken(c));
+        if (!rc || (fault != FAULT_RETRY && fault != FAULT_LINK) ||
+            !wait_for_try(tries, began_ms))
+            return rc;
+    }
+}
