@@ -1,0 +1,32 @@
+/* routes.h - the HTTP API on top of the service: parse, call one use case, render. */
+#ifndef HTTP_ROUTES_H
+#define HTTP_ROUTES_H
+
+#include "server.h"
+#include "service.h"
+
+/* What every handler gets as its context; borrowed. */
+struct api {
+    struct service *service;
+    const struct config *config;
+};
+
+/* The table for http_server_start, and the sink that takes uploads (context: struct api). */
+const struct http_route *api_routes(void);
+struct http_sink api_sink(void);
+
+#define R(method, pattern, body, handler) void handler(struct exchange *x, void *context);
+#include "routes.def"
+#undef R
+
+/* -- helpers of the route files -- */
+
+/* The id in the path; replies and returns NULL when it is none. */
+const char *route_id(struct exchange *x);
+/* False after replying 400 when the query has a parameter that is not in `allowed` (NULL
+ * terminated). */
+bool route_query_is_known(struct exchange *x, const char *const *allowed);
+/* 202 {"task_id"} with Location. */
+void route_accepted(struct exchange *x, const struct submit_result *result);
+
+#endif

@@ -1,0 +1,47 @@
+/* routes_ops.c - for those who run it: alive, ready, metrics. */
+#include <jansson.h>
+
+#include "json_read.h"
+#include "metrics.h"
+#include "routes.h"
+
+void route_alive(struct exchange *x, void *context)
+{
+    (void)context;
+    reply_json_take(
+        x, 200,
+        json_text_take(json_pack("{s:s,s:s}", "status", "ok", "version", SEGUE_VERSION)));
+}
+
+void route_health(struct exchange *x, void *context)
+{
+    (void)context;
+    reply_json_take(x, 200, json_text_take(json_pack("{s:s}", "status", "ok")));
+}
+
+void route_ready(struct exchange *x, void *context)
+{
+    const struct api *api = context;
+    struct readiness r;
+
+    service_readiness(api->service, &r);
+    reply_json_take(x, r.is_ready ? 200 : 503,
+                    json_text_take(json_pack("{s:s,s:s,s:s,s:s,s:{s:I,s:I}}", "status",
+                                             r.is_ready ? "ready" : "not ready", "store",
+                                             r.store, "disk", r.disk, "broker", r.broker,
+                                             "outbox", "rows", (json_int_t)r.outbox,
+                                             "oldest_ms", (json_int_t)r.outbox_oldest_ms)));
+}
+
+void route_metrics(struct exchange *x, void *context)
+{
+    struct buf text = BUF_INIT;
+
+    (void)context;
+    metrics_text(&text);
+    if (buf_ok(&text))
+        reply_text(x, 200, "text/plain; version=0.0.4; charset=utf-8", text.data);
+    else
+        reply_problem(x, 503, NULL, "no memory for the metrics");
+    buf_release(&text);
+}
