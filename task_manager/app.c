@@ -28,6 +28,12 @@ struct app {
     struct supervisor supervisor;
 };
 
+/* A failure that a setting leads to names it. */
+static int of_setting(int rc, const char *name, struct err *err)
+{
+    return rc ? err_wrap(err, "%s", name) : 0;
+}
+
 static int start_server(struct app *a, struct err *err)
 {
     const struct config *c = a->config;
@@ -48,21 +54,24 @@ static int start_server(struct app *a, struct err *err)
         .context = &a->api,
     };
 
-    return http_server_start(&options, &a->server, err);
+    return of_setting(http_server_start(&options, &a->server, err), "LISTEN", err);
 }
 
 static int app_start(struct app *a, struct err *err)
 {
     const struct config *c = a->config;
     int connections = (int)c->handler_threads + OWN_STORE_THREADS;
-    int rc = objstore_open(c->storage_url, &a->objects, err);
+    int rc = of_setting(objstore_open(c->storage_url, &a->objects, err), "STORAGE_URL", err);
 
     if (!rc)
-        rc = store_open(c->database_url, connections, &a->store, err);
+        rc = of_setting(store_open(c->database_url, connections, &a->store, err),
+                        "DATABASE_URL", err);
     if (!rc)
         rc = store_upgrade(a->store, err);
     if (!rc)
-        rc = broker_open(c->amqp_url, BROKER_PUBLISH, "segue task_manager", &a->publisher, err);
+        rc = of_setting(
+            broker_open(c->amqp_url, BROKER_PUBLISH, "segue task_manager", &a->publisher, err),
+            "AMQP_URL", err);
     if (!rc) {
         const struct service_parts parts = {c, a->store, a->objects, a->publisher};
         rc = service_start(&parts, &a->service, err);
@@ -180,7 +189,7 @@ int app_db(const struct config *config, const char *command, struct err *err)
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
         if (strcmp(command, commands[i].name) != 0)
             continue;
-        int rc = store_open(config->database_url, 1, &s, err);
+        int rc = of_setting(store_open(config->database_url, 1, &s, err), "DATABASE_URL", err);
         if (!rc)
             rc = commands[i].run(s, err);
         if (!rc && commands[i].shows_version)

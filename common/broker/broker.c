@@ -65,7 +65,7 @@ int broker_publish(struct broker *b, const struct broker_message *messages, size
         assert(memchr(messages[i].body, '\0', sizeof messages[i].body));
     }
     memset(ret_confirmed, 0, count * sizeof *ret_confirmed);
-    return count > 0 ? b->ops->publish(b, messages, count, timeout_ms, ret_confirmed, err) : 0;
+    return b->ops->publish(b, messages, count, timeout_ms, ret_confirmed, err);
 }
 
 int broker_pump(struct broker *b, struct err *err)

@@ -67,7 +67,7 @@ bool broker_is_up(const struct broker *b);
  * for the confirms. A queue that exists with other settings fails the whole batch.
  * ret_confirmed[i] is true only for a message that the broker confirmed and did not return. 0
  * when all were; -E_UNAVAILABLE or -E_TIMEOUT otherwise, with ret_confirmed telling which.
- * Blocks. */
+ * With count 0 it only connects, when the link is down. Blocks. */
 int broker_publish(struct broker *b, const struct broker_message *messages, size_t count,
                    int timeout_ms, bool *ret_confirmed, struct err *err);
 

@@ -55,6 +55,17 @@ static bool relay_batch(struct service *s, struct batch *b, struct err *err)
     return rc == 0 && count == BROKER_BATCH_MAX;
 }
 
+/* A link that is down is tried again even when there is nothing to publish, so that readiness
+ * tells the truth; while it is down no row is taken. */
+static int reach_broker(struct service *s, struct batch *b, struct err *err)
+{
+    struct broker *p = s->parts.publisher;
+
+    return broker_is_up(p)
+               ? broker_pump(p, err)
+               : broker_publish(p, b->messages, 0, PUBLISH_TIMEOUT_MS, b->confirmed, err);
+}
+
 static void note_link(struct service *s, bool *was_up, const struct err *why)
 {
     bool up = broker_is_up(s->parts.publisher);
@@ -78,7 +89,7 @@ void *relay_run(void *arg)
     }
     do {
         struct err why = ERR_INIT;
-        if (broker_pump(s->parts.publisher, &why) == 0) {
+        if (reach_broker(s, b, &why) == 0) {
             while (relay_batch(s, b, &why)) {
             }
         }

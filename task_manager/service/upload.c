@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "log.h"
-#include "metrics.h"
 #include "service_internal.h"
 
 enum { SPACE_CHECK_EVERY = 16 << 20 };
@@ -65,7 +64,6 @@ int service_upload_write(struct service_upload *u, const void *bytes, size_t len
         u->checked_at = u->size;
     }
     u->size += len;
-    metric_add(METRIC_UPLOAD_BYTES, (int64_t)len);
     return objstore_put_write(u->put, bytes, len, err);
 }
 

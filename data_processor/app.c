@@ -1,0 +1,228 @@
+#include "app.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "broker.h"
+#include "http_client.h"
+#include "log.h"
+#include "runtime.h"
+
+enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 5 };
+
+/* Cores this process may use. */
+static unsigned core_count(void)
+{
+    cpu_set_t set;
+
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return (unsigned)CPU_COUNT(&set);
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (unsigned)online : 1;
+}
+
+static int setup_log(const struct config *c, struct err *err)
+{
+    enum log_level level;
+
+    if (!log_level_parse(c->log_level, &level))
+        return err_set(err, -E_BAD_VALUE,
+                       "LOG_LEVEL: '%.100s' is not debug, info, warn or error", c->log_level);
+    if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
+        return err_set(err, -E_BAD_VALUE, "LOG_FORMAT: '%.100s' is not text or json",
+                       c->log_format);
+    log_setup(level, strcmp(c->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
+    return 0;
+}
+
+/* --- settings of the runtime --- */
+
+static int read_queues(const char *list, struct runtime_options *ret, struct err *err)
+{
+    char word[TASK_QUEUE_MAX + 1]; /* one more, so that a word too long is seen as such */
+
+    for (const char *at = list; (at = config_list_next(at, word, sizeof word));) {
+        if (!task_word_is_valid(word))
+            return err_set(err, -E_BAD_VALUE, "QUEUES: '%s' is no queue name", word);
+        if (ret->queue_count == WORKER_QUEUES_MAX)
+            return err_set(err, -E_BAD_VALUE, "QUEUES: more than %d", WORKER_QUEUES_MAX);
+        memcpy(ret->queues[ret->queue_count++], word, TASK_QUEUE_MAX);
+    }
+    return ret->queue_count ? 0 : err_set(err, -E_BAD_VALUE, "QUEUES: at least one is needed");
+}
+
+static int read_name(const struct config *c, char ret_name[TASK_WORKER_MAX], struct err *err)
+{
+    char host[65] = "worker"; /* HOST_NAME_MAX and a NUL */
+
+    if (strlen(c->worker_name) >= TASK_WORKER_MAX)
+        return err_set(err, -E_BAD_VALUE, "WORKER_NAME: longer than %d bytes",
+                       TASK_WORKER_MAX - 1);
+    if (c->worker_name[0]) {
+        snprintf(ret_name, TASK_WORKER_MAX, "%s", c->worker_name);
+        return 0;
+    }
+    if (gethostname(host, sizeof host - 1) != 0)
+        snprintf(host, sizeof host, "worker");
+    snprintf(ret_name, TASK_WORKER_MAX, "%s-%ld", host, (long)getpid());
+    return 0;
+}
+
+/* The resolved settings that a slot needs, as flags: a slot that is started again later must
+ * not see a .env that has changed since. */
+struct child_args {
+    char text[CHILD_ARGS][ARG_MAX_BYTES];
+    const char *list[CHILD_ARGS + 1];
+};
+
+static int build_child_args(const struct config *c, unsigned slots, struct child_args *ret,
+                            struct err *err)
+{
+    if (snprintf(ret->text[0], ARG_MAX_BYTES, "--storage-url=%s", c->storage_url) >=
+        ARG_MAX_BYTES)
+        return err_set(err, -E_BAD_VALUE, "STORAGE_URL: too long");
+    snprintf(ret->text[1], ARG_MAX_BYTES, "--slots=%u", slots);
+    snprintf(ret->text[2], ARG_MAX_BYTES, "--job-memory=%" PRId64, c->memory_bytes);
+    snprintf(ret->text[3], ARG_MAX_BYTES, "--max-inflated-bytes=%" PRId64,
+             c->max_inflated_bytes);
+    snprintf(ret->text[4], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
+    for (int i = 0; i < CHILD_ARGS; i++)
+        ret->list[i] = ret->text[i];
+    ret->list[CHILD_ARGS] = NULL;
+    return 0;
+}
+
+struct plan {
+    struct runtime_options options;
+    struct child_args args;
+    char worker[TASK_WORKER_MAX];
+};
+
+static int make_plan(const struct config *c, struct plan *ret, struct err *err)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->options = (struct runtime_options){
+        .manager_url = c->task_manager_url,
+        .amqp_url = c->amqp_url,
+        .worker = ret->worker,
+        .slots = c->slots > 0 ? (unsigned)c->slots : core_count(),
+        .program = "/proc/self/exe",
+        .slot_args = ret->args.list,
+        .kill_grace_ms = c->kill_grace_ms,
+        .poll_ms = c->poll_ms,
+        .stop_grace_ms = c->stop_grace_ms,
+    };
+    int rc = read_queues(c->queues, &ret->options, err);
+    if (!rc)
+        rc = read_name(c, ret->worker, err);
+    if (!rc)
+        rc = build_child_args(c, ret->options.slots, &ret->args, err);
+    return rc;
+}
+
+/* --- the program's three faces --- */
+
+/* Opening only checks the URL. */
+static int check_broker(const char *url, struct err *err)
+{
+    struct broker *broker = NULL;
+    int rc = broker_open(url, BROKER_CONSUME, "segue data_processor", &broker, err);
+
+    broker_close(broker);
+    return rc ? err_wrap(err, "AMQP_URL") : 0;
+}
+
+int app_check(const struct config *c, struct err *err)
+{
+    struct plan plan;
+    struct http_client *http = NULL;
+    int rc = setup_log(c, err);
+
+    if (!rc)
+        rc = make_plan(c, &plan, err);
+    if (!rc) {
+        rc = http_client_new(c->task_manager_url, &http, err);
+        if (rc)
+            err_wrap(err, "TASK_MANAGER_URL");
+        http_client_free(http);
+    }
+    return rc ? rc : check_broker(c->amqp_url, err);
+}
+
+static int exit_code_of(int rc)
+{
+    return rc == 0 ? EXIT_OK : rc == -E_BAD_VALUE ? EXIT_USAGE : EXIT_TEMPORARY;
+}
+
+static int failed(const char *event, int rc, const struct err *err)
+{
+    log_error(event, LOG_S("error", err->text));
+    return exit_code_of(rc);
+}
+
+/* A worker that the task manager started ends with it, in good order. */
+static int follow_parent(pid_t parent, struct err *err)
+{
+    if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
+        return err_set_errno(err, -E_IO, errno, "follow the task manager");
+    if (getppid() != parent)
+        return err_set(err, -E_UNAVAILABLE, "the task manager is gone already");
+    return 0;
+}
+
+/* Fails early, and with one clear sentence, for what every slot would fail for. */
+static int try_store(const char *url, struct err *err)
+{
+    struct objstore *store = NULL;
+    int rc = objstore_open(url, &store, err);
+
+    objstore_close(store);
+    return rc ? err_wrap(err, "STORAGE_URL") : 0;
+}
+
+int app_work(const struct config *c)
+{
+    struct plan plan;
+    struct err err = ERR_INIT;
+    pid_t parent = getppid();
+    int rc = app_check(c, &err);
+
+    if (!rc && c->supervised)
+        rc = follow_parent(parent, &err);
+    if (!rc)
+        rc = make_plan(c, &plan, &err);
+    if (!rc)
+        rc = try_store(c->storage_url, &err);
+    if (!rc)
+        rc = http_client_global_init(&err);
+    if (!rc)
+        rc = runtime_run(&plan.options, &err);
+    return rc ? failed("worker.failed", rc, &err) : EXIT_OK;
+}
+
+int app_slot(const struct config *c, long parent_pid)
+{
+    struct objstore *store = NULL;
+    struct err err = ERR_INIT;
+    unsigned slots = c->slots > 0 ? (unsigned)c->slots : 1;
+    unsigned threads = core_count() / slots;
+    int rc = setup_log(c, &err);
+
+    if (!rc)
+        rc = child_setup(parent_pid, &err);
+    if (!rc)
+        rc = objstore_open(c->storage_url, &store, &err);
+    if (!rc) {
+        const struct child_options options = {store, threads > 0 ? threads : 1, c->memory_bytes,
+                                              c->max_inflated_bytes};
+        rc = child_serve(&options, &err);
+    }
+    objstore_close(store);
+    return rc ? failed("slot.failed", rc, &err) : EXIT_OK;
+}

@@ -1,0 +1,146 @@
+/* csv_plays.c - daily totals of song plays: the attempt's input through the CSV engine into
+ * totals.csv and, when bad rows are skipped and there are any, rejects.csv. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "buf.h"
+#include "csv.h"
+#include "job.h"
+#include "params.h"
+
+/* The two files an attempt may write; NULL once committed or when there is none. */
+struct outputs {
+    struct objstore_put *totals, *rejects;
+};
+
+static void report_progress(void *arg, uint64_t bytes_read, uint64_t bytes_total)
+{
+    const struct job_context *context = arg;
+
+    if (bytes_total > 0)
+        context->progress(context->progress_arg, (double)bytes_read / (double)bytes_total);
+}
+
+static int begin_output(const struct job_context *context, const char *name,
+                        struct objstore_put **ret, struct err *err)
+{
+    char key[ARTIFACT_KEY_MAX];
+    int len = snprintf(key, sizeof key, "%s%s", context->work->output_prefix, name);
+
+    if (len < 0 || (size_t)len >= sizeof key)
+        return err_set(err, -E_BAD_VALUE, "the output prefix '%s' is too long",
+                       context->work->output_prefix);
+    return objstore_put_begin(context->store, key, ret, err);
+}
+
+static int read_params(const char *text, bool *ret_skip, struct err *err)
+{
+    struct params *params = NULL;
+    int rc = params_open(text, &params, err);
+
+    if (rc)
+        return rc;
+    *ret_skip = strcmp(params_word(params, "on_bad_row", "fail"), "skip") == 0;
+    params_close(params);
+    return 0;
+}
+
+static char *result_text(const struct csv_stats *s, const struct artifact *rejects)
+{
+    struct buf b = BUF_INIT;
+    const char *comma = "";
+
+    buf_printf(&b,
+               "{\"rows_in\":%" PRIu64 ",\"rows_summed\":%" PRIu64 ",\"rows_rejected\":%" PRIu64
+               ",\"groups\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64
+               ",\"rejected\":{",
+               s->rows_in, s->rows_summed, s->rows_rejected, s->groups, s->bytes_in,
+               s->bytes_out);
+    for (int i = 0; i < CSV_REASON__COUNT; i++) {
+        if (s->rejected[i] == 0)
+            continue;
+        buf_printf(&b, "%s\"%s\":%" PRIu64, comma, csv_reason_code((enum csv_reason)i),
+                   s->rejected[i]);
+        comma = ",";
+    }
+    buf_append_str(&b, "}");
+    if (rejects->key[0])
+        buf_printf(&b, ",\"rejects\":{\"key\":\"%s\",\"size\":%" PRIu64 ",\"sha256\":\"%s\"}",
+                   rejects->key, rejects->size, rejects->sha256);
+    buf_append_str(&b, "}");
+    return buf_steal(&b); /* frees on failure too */
+}
+
+static int aggregate(const struct job_context *context, int in_fd, bool skip,
+                     struct outputs *out, struct csv_stats *ret_stats, struct err *err)
+{
+    const struct csv_options options = {
+        .threads = context->threads,
+        .memory_bytes = context->memory_bytes,
+        .max_inflated_bytes = context->max_inflated_bytes,
+        .skip_bad_rows = skip,
+        .temp_dir = objstore_temp_dir(context->store),
+        .progress = report_progress,
+        .progress_arg = (void *)(uintptr_t)context,
+    };
+    int rc = begin_output(context, "totals.csv", &out->totals, err);
+
+    if (!rc && skip)
+        rc = begin_output(context, "rejects.csv", &out->rejects, err);
+    if (rc)
+        return rc;
+    return csv_aggregate(in_fd, objstore_put_fd(out->totals),
+                         out->rejects ? objstore_put_fd(out->rejects) : -1, &options, ret_stats,
+                         err);
+}
+
+static int commit(struct objstore_put **put, struct artifact *ret, struct err *err)
+{
+    struct objstore_put *p = *put;
+
+    *put = NULL;
+    return objstore_put_commit_free(p, ret, err);
+}
+
+static int run_on(const struct job_context *context, int in_fd, struct outputs *out,
+                  struct report *ret, struct err *err)
+{
+    struct csv_stats stats;
+    struct artifact rejects = {"", 0, ""};
+    bool skip = false;
+    int rc = read_params(context->work->params, &skip, err);
+
+    if (!rc)
+        rc = aggregate(context, in_fd, skip, out, &stats, err);
+    if (!rc && out->rejects && stats.rows_rejected > 0)
+        rc = commit(&out->rejects, &rejects, err);
+    if (!rc)
+        rc = commit(&out->totals, &ret->output, err);
+    if (rc)
+        return rc;
+    ret->result = result_text(&stats, &rejects);
+    return ret->result ? 0 : err_set(err, -E_NO_MEMORY, "no memory for the result");
+}
+
+static int csv_plays_run(const struct job_context *context, struct report *ret)
+{
+    struct outputs out = {NULL, NULL};
+    struct err err = ERR_INIT;
+    uint64_t size;
+    int in_fd = -1;
+    int rc = context->work->input.key[0]
+                 ? objstore_get(context->store, context->work->input.key, &in_fd, &size, &err)
+                 : err_set(&err, -E_BAD_INPUT, "the task has no input file");
+
+    if (!rc)
+        rc = run_on(context, in_fd, &out, ret, &err);
+    objstore_put_abort_free(out.totals);
+    objstore_put_abort_free(out.rejects);
+    if (in_fd >= 0)
+        close(in_fd);
+    return rc ? job_error_from(&err, &ret->error) : 0;
+}
+
+const struct job job_csv_plays = {"csv_plays", csv_plays_run};

@@ -1,0 +1,44 @@
+/* job.h - what a task type does, as seen by the slot that runs it.
+ *
+ * A job runs in a child process of its own, single threaded unless it starts threads itself.
+ * It reads its input and writes its output through the object store, under the attempt's
+ * output_prefix only, and touches neither broker, HTTP nor the task's state. It may be killed
+ * at any moment and started again elsewhere under another prefix. */
+#ifndef JOBS_JOB_H
+#define JOBS_JOB_H
+
+#include "objstore.h"
+#include "worker_protocol.h"
+
+struct job_context {
+    const struct work *work;
+    struct objstore *store;
+    unsigned threads;           /* how many a job may use, itself included; at least 1 */
+    int64_t memory_bytes;       /* working memory the job should stay within */
+    int64_t max_inflated_bytes; /* cap for compressed input */
+    void (*progress)(void *arg, double fraction); /* call as often as you like */
+    void *progress_arg;
+};
+
+struct job {
+    const char *type; /* task type, as in task_type.def */
+
+    /* 0: done, and ret->output / ret->result are set as far as there are any (result: JSON
+     * object text from malloc). Negative: failed; ret->error is filled with class, code and
+     * a sentence for the user. ret comes zeroed with ids and token already in place. Blocks
+     * as long as the work takes. */
+    int (*run)(const struct job_context *context, struct report *ret);
+};
+
+/* NULL when this worker does not know the type. */
+const struct job *job_find(const char *type);
+
+/* The jobs that ship, one file each; job.c lists them. */
+extern const struct job job_csv_plays, job_noop;
+
+/* Fills an error from a failed call: the class from the code's class (a CALLER or PERMANENT
+ * code is `input`, others `transient`), the code in lower case, the sentence as it is.
+ * Returns err's code, so that a job can end with `return job_error_from(...)`. */
+int job_error_from(const struct err *err, struct task_error *ret);
+
+#endif

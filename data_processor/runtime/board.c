@@ -1,0 +1,399 @@
+#include "board.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+
+enum { PAUSE_MIN_MS = 20 }; /* between heartbeats, however short a lease may be */
+
+/* --- opening --- */
+
+static int init_cond(pthread_cond_t *c)
+{
+    pthread_condattr_t attr;
+    int rc = pthread_condattr_init(&attr);
+
+    if (rc)
+        return rc;
+    rc = pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    if (!rc)
+        rc = pthread_cond_init(c, &attr);
+    pthread_condattr_destroy(&attr);
+    return rc;
+}
+
+int board_open(struct board *b, struct err *err)
+{
+    memset(b, 0, sizeof *b);
+    b->main_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    b->source_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->changed);
+    if (!rc) {
+        rc = pthread_mutex_init(&b->lock, NULL);
+        if (rc)
+            pthread_cond_destroy(&b->changed);
+    }
+    if (!rc)
+        return 0;
+    if (b->main_fd >= 0)
+        close(b->main_fd);
+    if (b->source_fd >= 0)
+        close(b->source_fd);
+    return err_set_errno(err, -E_NO_MEMORY, rc, "make the worker's board");
+}
+
+static void held_free(struct held *h)
+{
+    work_release(&h->work);
+    report_release(&h->report);
+    free(h);
+}
+
+void board_close(struct board *b)
+{
+    while (b->first) {
+        struct held *h = b->first;
+        b->first = h->next;
+        held_free(h);
+    }
+    close(b->main_fd);
+    close(b->source_fd);
+    pthread_cond_destroy(&b->changed);
+    pthread_mutex_destroy(&b->lock);
+}
+
+/* --- small things, called with the lock held --- */
+
+static void ring(int fd)
+{
+    const uint64_t one = 1;
+
+    /* It can only fail with EAGAIN when the counter is full, and then it is readable. */
+    if (write(fd, &one, sizeof one) < 0)
+        assert(errno == EAGAIN);
+}
+
+static void lock(struct board *b)
+{
+    pthread_mutex_lock(&b->lock);
+}
+
+static void unlock(struct board *b)
+{
+    pthread_mutex_unlock(&b->lock);
+}
+
+static unsigned count_phase(const struct board *b, enum held_phase phase)
+{
+    unsigned count = 0;
+
+    for (const struct held *h = b->first; h; h = h->next)
+        count += h->phase == phase;
+    return count;
+}
+
+static void unlink_and_free(struct board *b, struct held *h)
+{
+    struct held **at = &b->first;
+
+    while (*at != h) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = h->next;
+    held_free(h);
+    ring(b->main_fd);
+    ring(b->source_fd);
+}
+
+/* The manager may think the lease over a little before we do: keep a tenth as a margin. */
+static int64_t loss_at(const struct held *h)
+{
+    return h->renewed_ms + h->lease_ms - h->lease_ms / 10;
+}
+
+static bool is_lost(const struct held *h, int64_t now_ms)
+{
+    return h->lost || now_ms >= loss_at(h);
+}
+
+static void wait_until(struct board *b, int64_t until_ms)
+{
+    struct timespec at = {until_ms / 1000, until_ms % 1000 * 1000000};
+
+    pthread_cond_timedwait(&b->changed, &b->lock, &at);
+}
+
+/* --- main thread --- */
+
+void board_offer(struct board *b, unsigned idle_slots)
+{
+    lock(b);
+    if (b->idle_slots != idle_slots) {
+        b->idle_slots = idle_slots;
+        ring(b->source_fd);
+    }
+    unlock(b);
+}
+
+struct held *board_take(struct board *b, int64_t now_ms)
+{
+    struct held *found = NULL;
+
+    lock(b);
+    for (struct held *h = b->first, *next; h && !found; h = next) {
+        next = h->next;
+        if (h->phase != HELD_WAITING)
+            continue;
+        if (is_lost(h, now_ms)) {
+            unlink_and_free(b, h);
+            continue;
+        }
+        h->phase = HELD_RUNNING;
+        if (b->idle_slots > 0)
+            b->idle_slots--;
+        found = h;
+    }
+    unlock(b);
+    return found;
+}
+
+void board_progress(struct board *b, struct held *h, double fraction)
+{
+    lock(b);
+    h->progress = fraction;
+    unlock(b);
+}
+
+bool board_is_lost(struct board *b, struct held *h, int64_t now_ms)
+{
+    lock(b);
+    bool lost = h->lost = is_lost(h, now_ms);
+    unlock(b);
+    return lost;
+}
+
+int64_t board_next_loss_ms(struct board *b)
+{
+    int64_t least = INT64_MAX;
+
+    lock(b);
+    for (const struct held *h = b->first; h; h = h->next) {
+        if (h->phase == HELD_RUNNING && !h->lost && loss_at(h) < least)
+            least = loss_at(h);
+    }
+    unlock(b);
+    return least;
+}
+
+void board_end(struct board *b, struct held *h, struct report *report_take, int64_t now_ms)
+{
+    lock(b);
+    assert(h->phase == HELD_RUNNING);
+    h->phase = HELD_ENDED;
+    h->report = *report_take;
+    h->ended_ms = now_ms;
+    memset(report_take, 0, sizeof *report_take);
+    pthread_cond_broadcast(&b->changed);
+    unlock(b);
+}
+
+void board_drop(struct board *b, struct held *h)
+{
+    lock(b);
+    unlink_and_free(b, h);
+    unlock(b);
+}
+
+bool board_is_settled(struct board *b)
+{
+    lock(b);
+    bool settled = b->first == NULL && b->source_ended;
+    unlock(b);
+    return settled;
+}
+
+void board_stop_claims(struct board *b)
+{
+    atomic_store(&b->claims_stopped, true);
+    ring(b->source_fd);
+}
+
+void board_quit(struct board *b)
+{
+    lock(b);
+    atomic_store(&b->claims_stopped, true);
+    atomic_store(&b->quit, true);
+    ring(b->source_fd);
+    pthread_cond_broadcast(&b->changed);
+    unlock(b);
+}
+
+/* --- source --- */
+
+int board_room(struct board *b)
+{
+    lock(b);
+    unsigned waiting = count_phase(b, HELD_WAITING), room = 0;
+    /* Reports that pile up mean a manager that hands out work but takes none back. */
+    if (b->idle_slots > waiting && count_phase(b, HELD_ENDED) < BOARD_REPORTS_MAX)
+        room = b->idle_slots - waiting;
+    unlock(b);
+    return room < WORKER_BATCH_MAX ? (int)room : WORKER_BATCH_MAX;
+}
+
+int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct err *err)
+{
+    struct held *h = calloc(1, sizeof *h);
+
+    if (!h) {
+        work_release(work_take);
+        return err_set(err, -E_NO_MEMORY, "no memory for an attempt");
+    }
+    h->work = *work_take;
+    memset(work_take, 0, sizeof *work_take);
+    h->phase = HELD_WAITING;
+    h->progress = -1;
+    h->renewed_ms = now_ms;
+    h->lease_ms = h->work.lease_ms;
+
+    lock(b);
+    struct held **at = &b->first;
+    while (*at)
+        at = &(*at)->next;
+    *at = h;
+    ring(b->main_fd);
+    pthread_cond_broadcast(&b->changed);
+    unlock(b);
+    return 0;
+}
+
+void board_end_source(struct board *b)
+{
+    lock(b);
+    b->source_ended = true;
+    ring(b->main_fd);
+    unlock(b);
+}
+
+/* --- heartbeat --- */
+
+static int64_t next_due(const struct board *b)
+{
+    int64_t least = INT64_MAX;
+
+    for (const struct held *h = b->first; h; h = h->next) {
+        int64_t pause = h->lease_ms / 3 > PAUSE_MIN_MS ? h->lease_ms / 3 : PAUSE_MIN_MS;
+        if (!h->lost && h->renewed_ms + pause < least)
+            least = h->renewed_ms + pause;
+    }
+    return least;
+}
+
+static int list_held(const struct board *b, struct heartbeat **ret, size_t *ret_count,
+                     struct err *err)
+{
+    size_t count = 0;
+
+    for (const struct held *h = b->first; h; h = h->next)
+        count += !h->lost;
+    struct heartbeat *items = calloc(count + 1, sizeof *items);
+    if (!items)
+        return err_set(err, -E_NO_MEMORY, "no memory for a heartbeat");
+    *ret_count = 0;
+    for (const struct held *h = b->first; h; h = h->next) {
+        if (h->lost)
+            continue;
+        struct heartbeat *item = &items[(*ret_count)++];
+        memcpy(item->task_id, h->work.task_id, sizeof item->task_id);
+        memcpy(item->token, h->work.token, sizeof item->token);
+        item->progress = h->progress;
+    }
+    *ret = items;
+    return 0;
+}
+
+int board_wait_due(struct board *b, int64_t not_before_ms, struct heartbeat **ret,
+                   size_t *ret_count, struct err *err)
+{
+    int rc = 0;
+
+    lock(b);
+    while (!atomic_load(&b->quit)) {
+        int64_t due = next_due(b);
+        if (due < not_before_ms)
+            due = not_before_ms;
+        if (clock_mono_ms() >= due)
+            break;
+        if (due == INT64_MAX)
+            pthread_cond_wait(&b->changed, &b->lock);
+        else
+            wait_until(b, due);
+    }
+    rc = atomic_load(&b->quit) ? err_set(err, -E_CANCELLED, "the worker ends")
+                               : list_held(b, ret, ret_count, err);
+    unlock(b);
+    return rc;
+}
+
+void board_renewed(struct board *b, const struct heartbeat *asked,
+                   const struct heartbeat_verdict *verdict, int64_t sent_ms)
+{
+    lock(b);
+    for (struct held *h = b->first; h; h = h->next) {
+        if (strcmp(h->work.token, asked->token) != 0)
+            continue;
+        if (verdict->held) {
+            h->renewed_ms = sent_ms;
+            if (verdict->lease_ms > 0)
+                h->lease_ms = verdict->lease_ms;
+        } else {
+            h->lost = true;
+            ring(b->main_fd);
+        }
+        break;
+    }
+    unlock(b);
+}
+
+/* --- reporter --- */
+
+size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
+{
+    size_t count = 0;
+
+    lock(b);
+    while (!atomic_load(&b->quit) && count_phase(b, HELD_ENDED) == 0)
+        pthread_cond_wait(&b->changed, &b->lock);
+    if (!atomic_load(&b->quit)) {
+        for (struct held *h = b->first; h && count < max; h = h->next) {
+            if (h->phase == HELD_ENDED)
+                ret[count++] = h;
+        }
+    }
+    unlock(b);
+    return count;
+}
+
+void board_forget(struct board *b, struct held *h)
+{
+    board_drop(b, h);
+}
+
+/* --- any --- */
+
+void board_sleep(struct board *b, int64_t ms)
+{
+    int64_t until = clock_mono_ms() + ms;
+
+    lock(b);
+    while (!atomic_load(&b->quit) && clock_mono_ms() < until)
+        wait_until(b, until);
+    unlock(b);
+}

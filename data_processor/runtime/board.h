@@ -1,0 +1,107 @@
+/* board.h - every attempt this worker holds, shared by its four threads.
+ *
+ *   source: board_add ---> WAITING --board_take--> RUNNING --board_end--> ENDED --> reporter:
+ *                             |                       | board_forget
+ *                             `------ board_drop -----'
+ *
+ * An attempt is held from the claim's answer until its report has been answered; all that
+ * time it is in the heartbeats. WAITING and RUNNING attempts are lost when a heartbeat says
+ * so or when none has succeeded for nearly a lease (by our monotonic clock): then another
+ * worker may own the task, and the main thread ends the process and drops the attempt.
+ * An ENDED one is reported anyway; its token decides.
+ *
+ * Functions are grouped by the thread that calls them; each locks. A `struct held` belongs to
+ * the main thread while RUNNING and to the reporter once ENDED; `work` never changes. */
+#ifndef RUNTIME_BOARD_H
+#define RUNTIME_BOARD_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "worker_protocol.h"
+
+enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_ENDED };
+
+struct held {
+    struct held *next;
+    struct work work;
+    enum held_phase phase;
+    double progress;    /* negative: not known */
+    int64_t renewed_ms; /* monotonic, as all times here */
+    int64_t lease_ms;
+    bool lost;
+    struct report report; /* of ENDED */
+    int64_t ended_ms;
+};
+
+struct board {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    struct held *first;
+    unsigned idle_slots;
+    int main_fd, source_fd; /* eventfds: readable when there is something new */
+    bool source_ended;
+    atomic_bool claims_stopped, quit;
+};
+
+enum { BOARD_REPORTS_MAX = WORKER_BATCH_MAX };
+
+int board_open(struct board *b, struct err *err);
+void board_close(struct board *b); /* after the other threads have ended */
+
+/* -- main thread -- */
+
+/* Tells how many slots wait for work. */
+void board_offer(struct board *b, unsigned idle_slots);
+/* The oldest WAITING attempt, now RUNNING; NULL without one. Drops those that were lost. */
+struct held *board_take(struct board *b, int64_t now_ms);
+void board_progress(struct board *b, struct held *h, double fraction);
+/* Once true, it stays so. */
+bool board_is_lost(struct board *b, struct held *h, int64_t now_ms);
+/* When the first RUNNING attempt will be lost unless renewed; INT64_MAX: none. */
+int64_t board_next_loss_ms(struct board *b);
+/* Hands the attempt and its report (moved) to the reporter. */
+void board_end(struct board *b, struct held *h, struct report *report_take, int64_t now_ms);
+void board_drop(struct board *b, struct held *h);
+/* Nothing is held, and nothing will be: the source has ended. */
+bool board_is_settled(struct board *b);
+/* No more claims; a long poll in flight ends. */
+void board_stop_claims(struct board *b);
+/* The other threads end as soon as they can. */
+void board_quit(struct board *b);
+
+/* -- source -- */
+
+/* Attempts that can be claimed now: a slot is free for each. */
+int board_room(struct board *b);
+/* Takes over work's contents, also on failure. The lease counts from now_ms. */
+int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct err *err);
+
+/* The last thing the source does. */
+void board_end_source(struct board *b);
+
+/* -- heartbeat -- */
+
+/* Waits until a renewal is due (a third of a lease after the last one, but not before
+ * not_before_ms) and lists all attempts that are not lost. *ret: free(). -E_CANCELLED when
+ * quitting. */
+int board_wait_due(struct board *b, int64_t not_before_ms, struct heartbeat **ret,
+                   size_t *ret_count, struct err *err);
+/* What the manager said to the heartbeat `asked`, sent at sent_ms. */
+void board_renewed(struct board *b, const struct heartbeat *asked,
+                   const struct heartbeat_verdict *verdict, int64_t sent_ms);
+
+/* -- reporter -- */
+
+/* Waits for ENDED attempts and lists up to max, oldest first; 0 when quitting. */
+size_t board_wait_ended(struct board *b, struct held **ret, size_t max);
+void board_forget(struct board *b, struct held *h);
+
+/* -- any -- */
+
+/* Sleeps; wakes early when quitting. */
+void board_sleep(struct board *b, int64_t ms);
+
+#endif

@@ -1,0 +1,208 @@
+/* child.c - inside a slot's process: read a work, run its job, write its report. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "fs.h"
+#include "job.h"
+#include "lines.h"
+#include "runtime.h"
+
+enum { PROGRESS_EVERY_MS = 100 };
+
+/* --- once --- */
+
+/* For files of /proc that may be missing or read-only in a container: best effort. */
+static void write_proc(const char *path, const char *text)
+{
+    int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+    if (fd < 0)
+        return;
+    if (write(fd, text, strlen(text)) < 0)
+        errno = 0;
+    close(fd);
+}
+
+int child_setup(long parent_pid, struct err *err)
+{
+    const struct rlimit no_core = {0, 0};
+
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return err_set_errno(err, -E_IO, errno, "die with the parent");
+    if ((long)getppid() != parent_pid) /* it died before prctl: no signal will come */
+        return err_set(err, -E_STALE, "the parent process %ld is gone", parent_pid);
+    if (fcntl(SLOT_FD, F_SETFD, FD_CLOEXEC) != 0)
+        return err_set_errno(err, -E_IO, errno, "use fd %d", SLOT_FD);
+    if (close_range(SLOT_FD + 1, ~0U, 0) != 0)
+        return err_set_errno(err, -E_IO, errno, "close what is not ours");
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_CORE, &no_core) != 0 ||
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return err_set_errno(err, -E_IO, errno, "set up the slot's process");
+    write_proc("/proc/self/oom_score_adj", "500");
+    return 0;
+}
+
+/* --- what an attempt costs --- */
+
+struct meter {
+    int64_t start_ms, cpu_ms;
+};
+
+static int64_t cpu_now_ms(void)
+{
+    int64_t total = 0;
+    const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+
+    for (size_t i = 0; i < sizeof who / sizeof who[0]; i++) {
+        struct rusage u;
+        if (getrusage(who[i], &u) == 0)
+            total += (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
+                     (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+    }
+    return total;
+}
+
+/* The peak since the last reset (proc(5): VmHWM, and clear_refs "5"). */
+static int64_t peak_rss_bytes(void)
+{
+    char *text = NULL;
+    int64_t kib = 0;
+
+    if (fs_read_small("/proc/self/status", 1 << 16, &text, NULL) != 0)
+        return 0;
+    const char *at = strstr(text, "VmHWM:");
+    if (at)
+        kib = strtoll(at + strlen("VmHWM:"), NULL, 10);
+    free(text);
+    return kib * 1024;
+}
+
+static struct meter meter_start(void)
+{
+    write_proc("/proc/self/clear_refs", "5");
+    return (struct meter){clock_mono_ms(), cpu_now_ms()};
+}
+
+static struct attempt_usage meter_read(const struct meter *m)
+{
+    return (struct attempt_usage){
+        .wall_ms = clock_mono_ms() - m->start_ms,
+        .cpu_ms = cpu_now_ms() - m->cpu_ms,
+        .peak_rss_bytes = peak_rss_bytes(),
+    };
+}
+
+/* --- one attempt --- */
+
+static void send_progress(void *arg, double fraction)
+{
+    int64_t *last_ms = arg, now = clock_mono_ms();
+    char line[32];
+
+    if (now - *last_ms < PROGRESS_EVERY_MS || !(fraction >= 0 && fraction <= 1))
+        return;
+    *last_ms = now;
+    int len = snprintf(line, sizeof line, "{\"progress\":%.4f}\n", fraction);
+    /* A failure will show when the report is written. */
+    fs_write_all(SLOT_FD, line, (size_t)len, "progress", NULL);
+}
+
+static void run_job(const struct child_options *o, const struct work *work, struct report *ret)
+{
+    const struct job *job = job_find(work->type);
+    int64_t last_ms = 0;
+    const struct job_context context = {
+        .work = work,
+        .store = o->store,
+        .threads = o->threads,
+        .memory_bytes = o->memory_bytes,
+        .max_inflated_bytes = o->max_inflated_bytes,
+        .progress = send_progress,
+        .progress_arg = &last_ms,
+    };
+    struct err err = ERR_INIT;
+
+    if (job) {
+        ret->outcome = job->run(&context, ret) == 0 ? ATTEMPT_DONE : ATTEMPT_FAILED;
+        return;
+    }
+    ret->outcome = ATTEMPT_FAILED;
+    err_set(&err, -E_UNSUPPORTED, "this worker does not know the task type '%s'", work->type);
+    job_error_from(&err, &ret->error);
+}
+
+static int send_line(char *line_take, struct err *err)
+{
+    size_t len = strlen(line_take);
+    int rc;
+
+    line_take[len] = '\n'; /* in place of the NUL: one write, and nobody reads it as text */
+    rc = fs_write_all(SLOT_FD, line_take, len + 1, "report", err);
+    free(line_take);
+    return rc;
+}
+
+/* A report that cannot be told (a job broke a promise about text) still ends the attempt. */
+static char *encode(struct report *r)
+{
+    char *text = report_encode(r);
+
+    if (text && strlen(text) < SLOT_LINE_MAX)
+        return text;
+    free(text);
+    free(r->result);
+    r->result = NULL;
+    r->outcome = ATTEMPT_FAILED;
+    memset(&r->output, 0, sizeof r->output);
+    r->error = (struct task_error){ERROR_TRANSIENT, "bug", "the job's result cannot be told"};
+    return report_encode(r);
+}
+
+static int serve_one(const struct child_options *o, const char *line, size_t len,
+                     struct err *err)
+{
+    struct work work;
+    struct report report = {.task_id = ""};
+    int rc = work_decode(line, len, &work, err);
+
+    if (rc)
+        return rc;
+    struct meter meter = meter_start();
+    memcpy(report.task_id, work.task_id, sizeof report.task_id);
+    memcpy(report.token, work.token, sizeof report.token);
+    run_job(o, &work, &report);
+    report.usage = meter_read(&meter);
+    char *text = encode(&report);
+    rc = text ? send_line(text, err) : err_set(err, -E_NO_MEMORY, "no memory for a report");
+    report_release(&report);
+    work_release(&work);
+    return rc;
+}
+
+int child_serve(const struct child_options *options, struct err *err)
+{
+    static const char ready[] = "{\"ready\":true}\n";
+    struct lines in = LINES_INIT;
+    int rc = fs_write_all(SLOT_FD, ready, sizeof ready - 1, "slot socket", err);
+
+    while (!rc) {
+        char *line;
+        size_t len;
+        rc = lines_read(&in, SLOT_FD, SLOT_LINE_MAX, err);
+        if (rc <= 0)
+            break;
+        for (rc = 0; !rc && lines_next(&in, &line, &len);)
+            rc = serve_one(options, line, len, err);
+    }
+    lines_release(&in);
+    return rc;
+}

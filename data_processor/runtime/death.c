@@ -1,0 +1,70 @@
+#include "death.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+
+void death_describe(int status, char ret_text[DEATH_TEXT_MAX])
+{
+    if (WIFSIGNALED(status)) {
+        const char *name = sigabbrev_np(WTERMSIG(status));
+        snprintf(ret_text, DEATH_TEXT_MAX, "killed by signal %d (%s%s)", WTERMSIG(status),
+                 name ? "SIG" : "real-time", name ? name : "");
+    } else {
+        snprintf(ret_text, DEATH_TEXT_MAX, "ended with exit code %d", WEXITSTATUS(status));
+    }
+}
+
+static double seconds(int64_t ms)
+{
+    return (double)ms / 1000.0;
+}
+
+static void tell_timeout(const struct death *d, struct task_error *e)
+{
+    e->class = ERROR_TIMEOUT;
+    snprintf(e->code, sizeof e->code, "deadline");
+    snprintf(e->message, sizeof e->message,
+             "the attempt was stopped at its time limit of %.1f s; peak memory %" PRId64 " MiB",
+             seconds(d->timeout_ms), d->peak_rss_bytes >> 20);
+}
+
+static void tell_crash(const struct death *d, struct task_error *e)
+{
+    char how[DEATH_TEXT_MAX];
+
+    death_describe(d->status, how);
+    e->class = ERROR_CRASH;
+    snprintf(e->code, sizeof e->code, "%s", WIFSIGNALED(d->status) ? "signal" : "exit");
+    snprintf(e->message, sizeof e->message,
+             "the job's process %s%s after %.1f s; peak memory %" PRId64 " MiB",
+             WIFSIGNALED(d->status) ? "was " : "", how, seconds(d->wall_ms),
+             d->peak_rss_bytes >> 20);
+}
+
+static void tell_garbled(struct task_error *e)
+{
+    e->class = ERROR_CRASH;
+    snprintf(e->code, sizeof e->code, "garbled");
+    snprintf(e->message, sizeof e->message,
+             "the job's process was stopped because what it said was no report");
+}
+
+void death_report(const struct death *d, struct report *ret)
+{
+    ret->outcome = d->cause == DEATH_STOP ? ATTEMPT_RELEASED : ATTEMPT_FAILED;
+    ret->usage = (struct attempt_usage){
+        .wall_ms = d->wall_ms,
+        .cpu_ms = d->cpu_ms,
+        .peak_rss_bytes = d->peak_rss_bytes,
+        .exit_code = WIFEXITED(d->status) ? WEXITSTATUS(d->status) : 0,
+        .signal = WIFSIGNALED(d->status) ? WTERMSIG(d->status) : 0,
+    };
+    if (d->cause == DEATH_DEADLINE)
+        tell_timeout(d, &ret->error);
+    else if (d->cause == DEATH_GARBLED)
+        tell_garbled(&ret->error);
+    else if (d->cause != DEATH_STOP)
+        tell_crash(d, &ret->error);
+}

@@ -1,0 +1,66 @@
+#include "hints.h"
+
+#include <assert.h>
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static struct hints_plan wait_for(int64_t ms)
+{
+    return (struct hints_plan){HINTS_WAIT, 0, least(ms, HINTS_WAIT_MAX_MS)};
+}
+
+static struct hints_plan claim(int limit, int64_t ms)
+{
+    return (struct hints_plan){HINTS_CLAIM, limit, ms};
+}
+
+static struct hints_plan next_when_full(const struct hints *h, int64_t now_ms)
+{
+    int64_t rest = h->full_since_ms + HINTS_GIVE_BACK_MS - now_ms;
+
+    if (h->link != HINTS_UP || h->held == 0)
+        return wait_for(HINTS_WAIT_MAX_MS);
+    return rest > 0 ? wait_for(rest) : (struct hints_plan){HINTS_PAUSE, 0, 0};
+}
+
+static struct hints_plan next_when_up(const struct hints *h, int64_t now_ms)
+{
+    if (h->held > 0)
+        return claim(h->held < h->room ? h->held : h->room, 0);
+    if (now_ms >= h->poll_at_ms)
+        return claim(h->room, 0);
+    return wait_for(h->poll_at_ms - now_ms);
+}
+
+struct hints_plan hints_next(const struct hints *h, int64_t now_ms)
+{
+    if (h->room <= 0)
+        return next_when_full(h, now_ms);
+    if (h->link == HINTS_PAUSED)
+        return (struct hints_plan){HINTS_CONSUME, 0, 0};
+    if (now_ms < h->retry_at_ms)
+        return wait_for(h->retry_at_ms - now_ms);
+    if (h->link == HINTS_UP)
+        return next_when_up(h, now_ms);
+    return claim(h->room, h->link == HINTS_NONE ? HINTS_LONG_POLL_MS : HINTS_SHORT_POLL_MS);
+}
+
+int hints_claimed(struct hints *h, int asked, int got, int64_t now_ms)
+{
+    int acked;
+
+    assert(asked > 0 && got >= 0);
+    if (got < asked) { /* the queues are drained: what is still held has nothing behind it */
+        h->poll_at_ms = now_ms + h->poll_ms;
+        acked = h->held;
+    } else {
+        if (h->held == 0) /* a poll came back full: messages were lost, there may be more */
+            h->poll_at_ms = now_ms;
+        acked = got < h->held ? got : h->held;
+    }
+    h->held -= acked;
+    return acked;
+}

@@ -1,0 +1,110 @@
+#include "manager.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "backoff.h"
+#include "log.h"
+
+enum { PAUSE_BASE_MS = 100, PAUSE_CAP_MS = 3000, ANSWER_MAX = 64 << 20, EXCERPT = 300 };
+
+int manager_open(struct manager *m, const char *url, const char *use, const atomic_bool *stop,
+                 struct err *err)
+{
+    *m = (struct manager){.use = use, .stop = stop, .retry_after_ms = -1};
+    return http_client_new(url, &m->http, err);
+}
+
+void manager_close(struct manager *m)
+{
+    http_client_free(m->http);
+    m->http = NULL;
+}
+
+static bool is_worth_a_retry(int status)
+{
+    return status >= 500 || status == 429 || status == 408;
+}
+
+static int judge(struct manager *m, const char *path, const struct http_answer *a,
+                 struct err *err)
+{
+    if (a->status / 100 == 2)
+        return 0;
+    m->retry_after_ms = a->retry_after_s >= 0 ? a->retry_after_s * 1000 : -1;
+    int code = a->status == 429              ? -E_OVERLOAD
+               : is_worth_a_retry(a->status) ? -E_UNAVAILABLE
+                                             : -E_BAD_VALUE;
+    return err_set(err, code, "the task manager answered %d to %s: %.*s", a->status, path,
+                   EXCERPT, a->body.data);
+}
+
+static void note_failure(struct manager *m, const struct err *err)
+{
+    m->failures++;
+    if (!m->away)
+        log_warn("manager.away", LOG_S("use", m->use), LOG_S("error", err->text));
+    m->away = true;
+}
+
+static void note_success(struct manager *m)
+{
+    if (m->away)
+        log_info("manager.back", LOG_S("use", m->use), LOG_I("failures", m->failures));
+    m->away = false;
+    m->failures = 0;
+}
+
+int manager_post(struct manager *m, const char *path, char *body_take, int timeout_ms,
+                 struct buf *ret, struct err *err)
+{
+    struct http_answer answer;
+    struct err why = ERR_INIT;
+
+    buf_init(ret);
+    if (!body_take)
+        return err_set(err, -E_NO_MEMORY, "no memory for a request to %s", path);
+    const struct http_call call = {
+        .method = "POST",
+        .path = path,
+        .content_type = "application/json",
+        .body = body_take,
+        .body_len = strlen(body_take),
+        .max_answer_bytes = ANSWER_MAX,
+        .timeout_ms = timeout_ms,
+        .stop = m->stop,
+    };
+    m->retry_after_ms = -1;
+    int rc = http_client_call(m->http, &call, &answer, &why);
+    free(body_take);
+    if (!rc)
+        rc = judge(m, path, &answer, &why);
+    else if (rc != -E_CANCELLED && rc != -E_NO_MEMORY && rc != -E_TIMEOUT)
+        rc = why.code = -E_UNAVAILABLE; /* whatever broke, it was not the request */
+    if (!rc)
+        note_success(m);
+    else if (rc == -E_BAD_VALUE)
+        m->failures++; /* the caller says what was refused */
+    else if (rc != -E_CANCELLED)
+        note_failure(m, &why);
+    if (!rc || rc == -E_BAD_VALUE)
+        *ret = answer.body;
+    else
+        buf_release(&answer.body);
+    if (!rc)
+        return 0;
+    return err_set(err, rc, "%s", why.text);
+}
+
+void manager_distrust(struct manager *m, const struct err *err)
+{
+    note_failure(m, err);
+}
+
+int64_t manager_pause_ms(const struct manager *m)
+{
+    unsigned tries = m->failures > 0 ? m->failures - 1 : 0;
+    int64_t jitter = backoff_ms(PAUSE_BASE_MS, PAUSE_CAP_MS, tries);
+
+    return m->retry_after_ms >= 0 ? m->retry_after_ms + jitter : jitter;
+}

@@ -1,0 +1,443 @@
+#include "slot.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backoff.h"
+#include "log.h"
+
+extern char **environ;
+
+enum { RESPAWN_BASE_MS = 200, RESPAWN_CAP_MS = 10000, HANGUP_GRACE_MS = 200, ARGS_MAX = 32 };
+
+void slot_init(struct slot *s, unsigned index, const struct runtime_options *options,
+               const struct slot_events *events)
+{
+    *s = (struct slot){.options = options, .events = events, .index = index, .fd = -1};
+    s->in = (struct lines)LINES_INIT;
+    buf_init(&s->out);
+}
+
+/* --- starting a process --- */
+
+struct spawn_plan {
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attr;
+};
+
+static void spawn_plan_release(struct spawn_plan *p)
+{
+    posix_spawn_file_actions_destroy(&p->files);
+    posix_spawnattr_destroy(&p->attr);
+}
+
+/* The child gets an empty stdin, its socket as SLOT_FD, a group of its own and a clean signal
+ * mask. posix_spawn runs no code of ours between fork and exec, so threads do not matter. */
+static int spawn_plan_init(struct spawn_plan *p, int child_fd)
+{
+    sigset_t none, all;
+    const short flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+
+    int rc = posix_spawn_file_actions_init(&p->files);
+    if (rc)
+        return rc;
+    rc = posix_spawnattr_init(&p->attr);
+    if (rc) {
+        posix_spawn_file_actions_destroy(&p->files);
+        return rc;
+    }
+    sigemptyset(&none);
+    sigfillset(&all);
+    rc = posix_spawn_file_actions_addopen(&p->files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    if (!rc)
+        rc = posix_spawn_file_actions_adddup2(&p->files, child_fd, SLOT_FD);
+    if (!rc)
+        rc = posix_spawnattr_setflags(&p->attr, flags);
+    if (!rc)
+        rc = posix_spawnattr_setpgroup(&p->attr, 0);
+    if (!rc)
+        rc = posix_spawnattr_setsigmask(&p->attr, &none);
+    if (!rc)
+        rc = posix_spawnattr_setsigdefault(&p->attr, &all);
+    if (rc)
+        spawn_plan_release(p);
+    return rc;
+}
+
+static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *ret_pid)
+{
+    struct spawn_plan plan;
+    char parent[24];
+    const char *argv[ARGS_MAX] = {"data_processor", "slot", parent};
+    size_t argc = 3;
+
+    snprintf(parent, sizeof parent, "%ld", (long)getpid());
+    for (size_t i = 0; o->slot_args && o->slot_args[i]; i++) {
+        assert(argc < ARGS_MAX - 1);
+        argv[argc++] = o->slot_args[i];
+    }
+    int rc = spawn_plan_init(&plan, child_fd);
+    if (rc)
+        return rc;
+    rc = posix_spawn(ret_pid, o->program, &plan.files, &plan.attr,
+                     (char *const *)(uintptr_t)argv, environ);
+    spawn_plan_release(&plan);
+    return rc;
+}
+
+/* A pair whose ends are above SLOT_FD (dup2 onto itself would keep close-on-exec). */
+static int make_pair(int fds[2])
+{
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
+        return errno;
+    if (fds[1] <= SLOT_FD) {
+        int moved = fcntl(fds[1], F_DUPFD_CLOEXEC, SLOT_FD + 1);
+        if (moved < 0) {
+            int errnum = errno;
+            close(fds[0]);
+            close(fds[1]);
+            return errnum;
+        }
+        close(fds[1]);
+        fds[1] = moved;
+    }
+    return 0;
+}
+
+static int spawn(struct slot *s, struct err *err)
+{
+    int fds[2];
+    pid_t pid = 0;
+    int rc = make_pair(fds);
+
+    if (rc)
+        return err_set_errno(err, err_from_errno(rc), rc, "make a slot's socket");
+    rc = spawn_process(s->options, fds[1], &pid);
+    close(fds[1]);
+    if (!rc && fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) {
+        rc = errno;
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
+    if (rc) {
+        close(fds[0]);
+        return err_set_errno(err, err_from_errno(rc), rc, "start '%s'", s->options->program);
+    }
+    s->pid = pid;
+    s->fd = fds[0];
+    s->state = SLOT_STARTING;
+    s->cause = DEATH_OWN;
+    s->kill_at_ms = 0;
+    s->was_ready = false;
+    return 0;
+}
+
+static void respawn_later(struct slot *s, int64_t now_ms)
+{
+    s->spawn_at_ms =
+        now_ms + RESPAWN_BASE_MS + backoff_ms(RESPAWN_BASE_MS, RESPAWN_CAP_MS, s->failures);
+    s->failures++;
+}
+
+/* --- ending one --- */
+
+static void close_fd(struct slot *s)
+{
+    if (s->fd >= 0)
+        close(s->fd);
+    s->fd = -1;
+}
+
+static void signal_group(const struct slot *s, int signum)
+{
+    /* The group may not be there yet or any more; the leader alone always is until reaped. */
+    if (kill(-s->pid, signum) != 0)
+        kill(s->pid, signum);
+}
+
+void slot_end(struct slot *s, enum death_cause cause, int64_t grace_ms, int64_t now_ms)
+{
+    if (s->pid == 0 || s->kill_at_ms == INT64_MAX)
+        return;
+    if (s->cause == DEATH_OWN || cause == DEATH_LOST)
+        s->cause = cause;
+    if (grace_ms == 0) {
+        signal_group(s, SIGKILL);
+        s->kill_at_ms = INT64_MAX; /* sent */
+    } else if (s->kill_at_ms == 0) {
+        signal_group(s, SIGTERM);
+        s->kill_at_ms = now_ms + grace_ms;
+    }
+}
+
+void slot_release(struct slot *s)
+{
+    if (s->pid) {
+        signal_group(s, SIGKILL);
+        waitpid(s->pid, NULL, 0);
+        s->pid = 0;
+    }
+    close_fd(s);
+    lines_release(&s->in);
+    buf_release(&s->out);
+    s->state = SLOT_DOWN;
+}
+
+/* --- talking --- */
+
+static int64_t cpu_of_ms(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec t;
+
+    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
+        return 0;
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void flush(struct slot *s)
+{
+    while (s->fd >= 0 && s->out_sent < s->out.len) {
+        ssize_t sent =
+            send(s->fd, s->out.data + s->out_sent, s->out.len - s->out_sent, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return; /* full: poll will tell; broken: the process is dead or soon will be */
+        s->out_sent += (size_t)sent;
+    }
+    buf_clear(&s->out);
+    s->out_sent = 0;
+}
+
+int slot_assign(struct slot *s, const struct work *work, void *attempt, int64_t now_ms,
+                struct err *err)
+{
+    assert(s->state == SLOT_IDLE && s->out.len == 0);
+    char *line = work_encode(work);
+    if (!line)
+        return err_set(err, -E_NO_MEMORY, "no memory to hand work to a slot");
+    size_t len = strlen(line);
+    if (len < SLOT_LINE_MAX) {
+        buf_append(&s->out, line, len);
+        buf_append_char(&s->out, '\n');
+    }
+    free(line);
+    if (len >= SLOT_LINE_MAX)
+        return err_set(err, -E_TOO_BIG, "the task is larger than %d bytes", SLOT_LINE_MAX);
+    if (!buf_ok(&s->out)) {
+        buf_release(&s->out);
+        return err_set(err, -E_NO_MEMORY, "no memory to hand work to a slot");
+    }
+    s->state = SLOT_BUSY;
+    s->work = work;
+    s->attempt = attempt;
+    s->started_ms = now_ms;
+    s->deadline_ms = work->timeout_ms > 0 && work->timeout_ms < INT64_MAX - now_ms
+                         ? now_ms + work->timeout_ms
+                         : INT64_MAX;
+    s->cpu_before_ms = cpu_of_ms(s->pid);
+    flush(s);
+    return 0;
+}
+
+static void end_attempt(struct slot *s, struct report *report)
+{
+    s->events->ended(s->events->arg, s, s->cause == DEATH_LOST ? NULL : report);
+    s->state = SLOT_IDLE;
+    s->work = NULL;
+    s->attempt = NULL;
+    s->deadline_ms = INT64_MAX;
+}
+
+static bool take_progress(struct slot *s, const char *line)
+{
+    static const char head[] = "{\"progress\":";
+    char *end;
+
+    if (strncmp(line, head, sizeof head - 1) != 0)
+        return false;
+    double fraction = strtod(line + sizeof head - 1, &end);
+    if (strcmp(end, "}") != 0 || !(fraction >= 0 && fraction <= 1))
+        return false;
+    s->events->progress(s->events->arg, s, fraction);
+    return true;
+}
+
+/* Is this the report of the attempt the slot was given? */
+static bool take_report(struct slot *s, const char *line, size_t len)
+{
+    struct report report = {.task_id = ""};
+
+    if (report_decode(line, len, &report, NULL) != 0)
+        return false;
+    bool own = strcmp(report.task_id, s->work->task_id) == 0 &&
+               strcmp(report.token, s->work->token) == 0;
+    if (own) {
+        s->failures = 0;
+        end_attempt(s, &report);
+    }
+    report_release(&report);
+    return own;
+}
+
+static bool take_line(struct slot *s, const char *line, size_t len)
+{
+    switch (s->state) {
+    case SLOT_STARTING:
+        if (strcmp(line, "{\"ready\":true}") != 0)
+            return false;
+        s->state = SLOT_IDLE;
+        s->was_ready = true;
+        return true;
+    case SLOT_BUSY:
+        return take_progress(s, line) || take_report(s, line, len);
+    case SLOT_DOWN:
+    case SLOT_IDLE:
+        break;
+    }
+    return false;
+}
+
+/* Everything there is to read now. False once the child will say nothing more. */
+static bool read_all(struct slot *s)
+{
+    char *line;
+    size_t len;
+    int rc;
+
+    while ((rc = lines_read(&s->in, s->fd, SLOT_LINE_MAX, NULL)) > 0) {
+        while (lines_next(&s->in, &line, &len)) {
+            if (!take_line(s, line, len)) {
+                slot_end(s, DEATH_GARBLED, 0, 0);
+                return false;
+            }
+        }
+    }
+    if (rc == -E_OVERLOAD)
+        return true;
+    if (rc < 0)
+        slot_end(s, DEATH_GARBLED, 0, 0);
+    return false;
+}
+
+short slot_poll_events(const struct slot *s)
+{
+    return s->fd < 0 ? 0 : (short)(POLLIN | (s->out.len > 0 ? POLLOUT : 0));
+}
+
+void slot_handle(struct slot *s, short revents, int64_t now_ms)
+{
+    if (s->fd >= 0 && (revents & POLLOUT))
+        flush(s);
+    if (s->fd < 0 || !(revents & (POLLIN | POLLHUP | POLLERR)) || read_all(s))
+        return;
+    /* A hang-up: it is dying, and SIGCHLD will come with the reason. Unless it only closed
+     * the socket; then it gets no second chance. */
+    close_fd(s);
+    if (s->kill_at_ms == 0)
+        s->kill_at_ms = now_ms + HANGUP_GRACE_MS;
+}
+
+/* --- time and death --- */
+
+void slot_tick(struct slot *s, int64_t now_ms)
+{
+    struct err err = ERR_INIT;
+
+    if (s->state == SLOT_DOWN && now_ms >= s->spawn_at_ms && spawn(s, &err) != 0) {
+        log_error("slot.failed", LOG_I("slot", s->index), LOG_S("error", err.text));
+        respawn_later(s, now_ms);
+    }
+    if (s->state == SLOT_BUSY && now_ms >= s->deadline_ms) {
+        s->deadline_ms = INT64_MAX;
+        slot_end(s, DEATH_DEADLINE, s->options->kill_grace_ms, now_ms);
+    }
+    if (s->pid && s->kill_at_ms > 0 && now_ms >= s->kill_at_ms)
+        slot_end(s, s->cause, 0, now_ms);
+}
+
+int64_t slot_next_tick_ms(const struct slot *s)
+{
+    if (s->state == SLOT_DOWN)
+        return s->spawn_at_ms;
+    int64_t deadline = s->state == SLOT_BUSY ? s->deadline_ms : INT64_MAX;
+    int64_t second = s->kill_at_ms > 0 ? s->kill_at_ms : INT64_MAX;
+    return deadline < second ? deadline : second;
+}
+
+/* Collects the zombie. The group is killed first: until then the zombie keeps its number from
+ * being given to anybody else. */
+static void bury(struct slot *s, int64_t now_ms, struct death *ret)
+{
+    struct rusage u;
+    int status = 0;
+
+    kill(-s->pid, SIGKILL);
+    memset(&u, 0, sizeof u);
+    while (wait4(s->pid, &status, 0, &u) < 0 && errno == EINTR)
+        ;
+    int64_t cpu_ms = (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
+                     (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+    *ret = (struct death){
+        .cause = s->cause,
+        .status = status,
+        .wall_ms = now_ms - s->started_ms,
+        .cpu_ms = cpu_ms > s->cpu_before_ms ? cpu_ms - s->cpu_before_ms : 0,
+        .peak_rss_bytes = u.ru_maxrss * 1024,
+        .timeout_ms = s->work ? s->work->timeout_ms : 0,
+    };
+    s->pid = 0;
+}
+
+static void tell_death(struct slot *s, const struct death *d)
+{
+    struct report report = {.task_id = ""};
+
+    s->events->died(s->events->arg, s, d);
+    if (s->state != SLOT_BUSY)
+        return;
+    memcpy(report.task_id, s->work->task_id, sizeof report.task_id);
+    memcpy(report.token, s->work->token, sizeof report.token);
+    death_report(d, &report);
+    end_attempt(s, &report);
+    report_release(&report);
+}
+
+void slot_reap(struct slot *s, int64_t now_ms)
+{
+    siginfo_t info = {.si_pid = 0};
+    struct death death;
+
+    if (s->pid == 0 || waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0)
+        return;
+    if (s->fd >= 0)
+        read_all(s); /* a report that was on its way counts */
+    bool had_reason = s->state == SLOT_BUSY || s->cause > DEATH_GARBLED;
+    bury(s, now_ms, &death);
+    tell_death(s, &death);
+    close_fd(s);
+    lines_release(&s->in);
+    buf_clear(&s->out);
+    s->out_sent = 0;
+    s->state = SLOT_DOWN;
+    if (!had_reason) {
+        respawn_later(s, now_ms);
+        return;
+    }
+    s->failures = 0;
+    s->spawn_at_ms = now_ms;
+}

@@ -1,0 +1,243 @@
+/* source.c - the thread that claims attempts, woken by broker deliveries, by slots that
+ * became free, or by its own clock. The rules are in hints.c; this does what they say. */
+#include <assert.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker.h"
+#include "clock.h"
+#include "hints.h"
+#include "log.h"
+#include "threads.h"
+
+enum { CALL_SPARE_MS = 30000, SLOTS_MAX = 1024 };
+
+struct source {
+    struct service *s;
+    struct hints hints;
+    uint64_t tags[SLOTS_MAX]; /* of the deliveries held, oldest first */
+};
+
+/* --- the broker --- */
+
+static void link_lost(struct source *src, const struct err *err)
+{
+    if (src->hints.link != HINTS_DOWN)
+        log_warn("broker.away", LOG_S("error", err->text));
+    src->hints.link = HINTS_DOWN;
+    src->hints.held = 0; /* they will come again */
+}
+
+static void consume(struct source *src)
+{
+    const struct runtime_options *o = src->s->options;
+    const char *queues[WORKER_QUEUES_MAX];
+    struct err err = ERR_INIT;
+    bool was_down = src->hints.link == HINTS_DOWN;
+
+    for (size_t i = 0; i < o->queue_count; i++)
+        queues[i] = o->queues[i];
+    if (broker_consume(src->s->broker, queues, o->queue_count, (uint16_t)o->slots, &err) != 0) {
+        link_lost(src, &err);
+        return;
+    }
+    if (was_down) {
+        log_info("broker.up", LOG_I("prefetch", o->slots));
+        src->hints.poll_at_ms = clock_mono_ms(); /* what came while it was down */
+    }
+    log_debug("broker.listening", LOG_I("prefetch", o->slots));
+    src->hints.link = HINTS_UP;
+}
+
+static void pause_link(struct source *src)
+{
+    struct err err = ERR_INIT;
+
+    log_debug("broker.paused", LOG_I("given_back", src->hints.held));
+    src->hints.held = 0;
+    src->hints.link = HINTS_PAUSED;
+    if (broker_pause(src->s->broker, &err) != 0)
+        link_lost(src, &err);
+}
+
+static void ack_oldest(struct source *src, int count)
+{
+    struct err err = ERR_INIT;
+
+    for (int i = 0; i < count && src->hints.link == HINTS_UP; i++) {
+        if (broker_ack(src->s->broker, src->tags[i], &err) != 0)
+            link_lost(src, &err);
+    }
+    memmove(src->tags, src->tags + count, (size_t)src->hints.held * sizeof src->tags[0]);
+}
+
+/* --- waiting --- */
+
+static void hush(int fd)
+{
+    uint64_t count;
+
+    /* Empty already (EAGAIN) is as good. */
+    if (read(fd, &count, sizeof count) < 0)
+        errno = 0;
+}
+
+/* Takes what is there, up to the number of slots. */
+static void wait_on_broker(struct source *src, int ms)
+{
+    struct broker_delivery d;
+    struct err err = ERR_INIT;
+    int rc;
+
+    while ((rc = broker_next(src->s->broker, ms, src->s->board->source_fd, &d, &err)) > 0) {
+        assert(src->hints.held < SLOTS_MAX); /* the prefetch */
+        src->tags[src->hints.held++] = d.tag;
+        ms = 0;
+    }
+    if (rc < 0)
+        link_lost(src, &err);
+}
+
+static void wait_somehow(struct source *src, int64_t ms)
+{
+    struct pollfd wake = {.fd = src->s->board->source_fd, .events = POLLIN};
+
+    if (src->hints.link == HINTS_UP || src->hints.link == HINTS_PAUSED)
+        wait_on_broker(src, (int)ms);
+    else
+        poll(&wake, 1, (int)ms);
+    hush(wake.fd);
+}
+
+/* --- claiming --- */
+
+static void fill_request(const struct runtime_options *o, const struct hints_plan *plan,
+                         struct claim_request *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    snprintf(ret->worker, sizeof ret->worker, "%s", o->worker);
+    memcpy(ret->queues, o->queues, sizeof ret->queues);
+    ret->queue_count = o->queue_count;
+    ret->limit = plan->limit;
+    ret->wait_ms = plan->ms;
+}
+
+static void take_over(struct source *src, struct work *items, size_t count)
+{
+    int64_t now = clock_mono_ms();
+
+    for (size_t i = 0; i < count; i++) {
+        struct err err = ERR_INIT;
+        log_info("task.claimed", LOG_S("task_id", items[i].task_id),
+                 LOG_S("type", items[i].type), LOG_S("queue", items[i].queue),
+                 LOG_I("attempt", items[i].attempt));
+        /* Without memory for it, its lease will run out and somebody else takes it. */
+        if (board_add(src->s->board, &items[i], now, &err) != 0)
+            log_error("task.dropped", LOG_S("error", err.text));
+    }
+}
+
+static int call_claim(struct source *src, const struct hints_plan *plan, int *ret_got,
+                      struct err *err)
+{
+    struct manager *m = &src->s->manager;
+    struct claim_request request;
+    struct work *items = NULL;
+    size_t count = 0;
+    struct buf answer;
+
+    /* A long poll may wait for nothing and is cut short by a stop; a claim that is answered at
+     * once is not, since its tasks would be nobody's until their leases end. */
+    m->stop = plan->ms > 0 ? &src->s->board->claims_stopped : &src->s->board->quit;
+    fill_request(src->s->options, plan, &request);
+    int rc = manager_post(m, "/v1/worker/claim", claim_request_encode(&request),
+                          (int)plan->ms + CALL_SPARE_MS, &answer, err);
+    if (!rc) {
+        rc = work_list_decode(answer.data, answer.len, &items, &count, err);
+        if (rc) {
+            manager_distrust(m, err);
+            err_wrap(err, "the answer to a claim");
+        }
+    }
+    buf_release(&answer);
+    if (rc)
+        return rc;
+    take_over(src, items, count);
+    free(items);
+    *ret_got = (int)count;
+    return 0;
+}
+
+static void claim(struct source *src, const struct hints_plan *plan)
+{
+    struct err err = ERR_INIT;
+    int got = 0, rc = call_claim(src, plan, &got, &err);
+    int64_t now = clock_mono_ms();
+
+    if (rc == -E_BAD_VALUE) /* wrong address or a manager of another make: stay loud */
+        log_error("claim.refused", LOG_S("error", err.text));
+    if (rc)
+        src->hints.retry_at_ms = now + 20 + manager_pause_ms(&src->s->manager);
+    else
+        ack_oldest(src, hints_claimed(&src->hints, plan->limit, got, now));
+}
+
+/* --- the thread --- */
+
+static void look_around(struct source *src)
+{
+    int room = board_room(src->s->board);
+
+    if (room == 0 && src->hints.room > 0)
+        src->hints.full_since_ms = clock_mono_ms();
+    src->hints.room = room;
+    if (src->hints.link == HINTS_DOWN)
+        consume(src); /* answers at once while the broker's own back-off lasts */
+}
+
+static void step(struct source *src)
+{
+    struct hints_plan plan = hints_next(&src->hints, clock_mono_ms());
+
+    switch (plan.action) {
+    case HINTS_WAIT:
+        wait_somehow(src, plan.ms);
+        break;
+    case HINTS_CLAIM:
+        claim(src, &plan);
+        break;
+    case HINTS_CONSUME:
+        consume(src);
+        break;
+    case HINTS_PAUSE:
+        pause_link(src);
+        break;
+    }
+}
+
+void *source_run(void *arg)
+{
+    struct service *s = arg;
+    struct source *src = calloc(1, sizeof *src);
+
+    if (!src) {
+        log_error("worker.failed", LOG_S("error", "no memory to claim tasks"));
+        board_end_source(s->board);
+        return NULL;
+    }
+    src->s = s;
+    src->hints.poll_ms = s->options->poll_ms;
+    src->hints.link = broker_delivers(s->broker) ? HINTS_PAUSED : HINTS_NONE;
+    src->hints.full_since_ms = clock_mono_ms();
+    while (!atomic_load(&s->board->claims_stopped)) {
+        look_around(src);
+        step(src);
+    }
+    free(src);
+    board_end_source(s->board);
+    return NULL;
+}

@@ -1,0 +1,394 @@
+/* worker.c - the main thread: slots, signals, time; and the start and end of the others. */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "board.h"
+#include "broker.h"
+#include "clock.h"
+#include "job.h"
+#include "log.h"
+#include "slot.h"
+#include "threads.h"
+
+enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, THREADS = 3 };
+enum { FD_SIGNALS, FD_BOARD, FD_SLOTS };
+
+struct worker {
+    const struct runtime_options *options;
+    struct board board;
+    struct slot_events events;
+    struct slot *slots;
+    struct pollfd *fds; /* FD_SIGNALS, FD_BOARD, then one per slot */
+    int signal_fd;
+    bool announced; /* worker.ready has been logged */
+    bool stopping;
+    int64_t end_work_ms; /* while stopping: when running work is ended ... */
+    int64_t quit_ms;     /* ... and when unanswered reports are given up */
+};
+
+/* --- what slots tell --- */
+
+static void on_progress(void *arg, struct slot *s, double fraction)
+{
+    struct worker *w = arg;
+
+    board_progress(&w->board, s->attempt, fraction);
+}
+
+static void log_end(const struct slot *s, const struct report *r)
+{
+    log_info("task.finished", LOG_S("task_id", s->work->task_id), LOG_S("type", s->work->type),
+             LOG_I("attempt", s->work->attempt), LOG_I("slot", s->index),
+             LOG_S("outcome", attempt_outcome_name(r->outcome)),
+             LOG_S("class", error_class_name(r->error.class)), LOG_S("error", r->error.message),
+             LOG_I("wall_ms", r->usage.wall_ms), LOG_I("cpu_ms", r->usage.cpu_ms),
+             LOG_I("peak_rss_bytes", r->usage.peak_rss_bytes));
+}
+
+static void on_ended(void *arg, struct slot *s, struct report *report)
+{
+    struct worker *w = arg;
+
+    if (report) {
+        log_end(s, report);
+        board_end(&w->board, s->attempt, report, clock_mono_ms());
+    } else {
+        log_info("task.dropped", LOG_S("task_id", s->work->task_id),
+                 LOG_I("attempt", s->work->attempt), LOG_I("slot", s->index));
+        board_drop(&w->board, s->attempt);
+    }
+}
+
+static void on_died(void *arg, struct slot *s, const struct death *d)
+{
+    const struct worker *w = arg;
+    char how[DEATH_TEXT_MAX];
+
+    if (w->stopping && s->state != SLOT_BUSY)
+        return;
+    death_describe(d->status, how);
+    log_warn("slot.died", LOG_I("slot", s->index), LOG_S("how", how),
+             LOG_S("task_id", s->work ? s->work->task_id : ""),
+             LOG_I("peak_rss_bytes", d->peak_rss_bytes));
+}
+
+/* --- handing work out --- */
+
+/* Work that could not be handed to a slot ends here. */
+static void refuse(struct worker *w, struct held *h, enum attempt_outcome outcome,
+                   const struct err *err)
+{
+    struct report report = {.outcome = outcome};
+
+    memcpy(report.task_id, h->work.task_id, sizeof report.task_id);
+    memcpy(report.token, h->work.token, sizeof report.token);
+    if (outcome == ATTEMPT_FAILED)
+        job_error_from(err, &report.error);
+    board_end(&w->board, h, &report, clock_mono_ms());
+}
+
+static void fill_slots(struct worker *w, int64_t now_ms)
+{
+    unsigned idle = 0;
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        struct slot *s = &w->slots[i];
+        while (s->state == SLOT_IDLE && s->kill_at_ms == 0) {
+            struct err err = ERR_INIT;
+            struct held *h = board_take(&w->board, now_ms);
+            if (!h) {
+                idle++;
+                break;
+            }
+            if (slot_assign(s, &h->work, h, now_ms, &err) != 0)
+                refuse(w, h, ATTEMPT_FAILED, &err);
+        }
+    }
+    board_offer(&w->board, idle);
+}
+
+static void announce(struct worker *w)
+{
+    if (w->announced)
+        return;
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        if (!w->slots[i].was_ready)
+            return;
+    }
+    w->announced = true;
+    log_info("worker.ready", LOG_S("worker", w->options->worker),
+             LOG_I("slots", w->options->slots), LOG_I("pid", getpid()));
+}
+
+/* --- stopping --- */
+
+static void release_waiting(struct worker *w, int64_t now_ms)
+{
+    struct held *h;
+
+    while ((h = board_take(&w->board, now_ms)))
+        refuse(w, h, ATTEMPT_RELEASED, NULL);
+}
+
+static void begin_stop(struct worker *w, int64_t now_ms)
+{
+    const struct runtime_options *o = w->options;
+    bool hasty = w->stopping; /* asked for the second time */
+
+    log_info("worker.stopping", LOG_I("hand_back_now", hasty));
+    w->stopping = true;
+    board_stop_claims(&w->board);
+    w->end_work_ms = hasty ? now_ms : now_ms + o->stop_grace_ms;
+    w->quit_ms =
+        hasty ? now_ms + HASTY_REPORT_MS : w->end_work_ms + o->kill_grace_ms + LAST_REPORT_MS;
+    if (hasty) {
+        for (unsigned i = 0; i < o->slots; i++)
+            slot_end(&w->slots[i], DEATH_STOP, 0, now_ms);
+    }
+}
+
+/* Slots without work are ended at once, those with work when the grace is over. */
+static void stop_slots(struct worker *w, int64_t now_ms)
+{
+    release_waiting(w, now_ms);
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        struct slot *s = &w->slots[i];
+        if (s->state == SLOT_BUSY && now_ms >= w->end_work_ms)
+            slot_end(s, DEATH_STOP, w->options->kill_grace_ms, now_ms);
+        else if (s->state != SLOT_BUSY)
+            slot_end(s, DEATH_STOP, 0, now_ms);
+    }
+}
+
+/* --- the loop --- */
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int wait_ms(struct worker *w, int64_t now_ms)
+{
+    int64_t at = least(now_ms + 60000, board_next_loss_ms(&w->board));
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        if (!w->stopping || w->slots[i].pid)
+            at = least(at, slot_next_tick_ms(&w->slots[i]));
+    }
+    if (w->stopping) /* source and reporter may still add or end something */
+        at = least(at, least(now_ms + 50, w->quit_ms));
+    return at > now_ms ? (int)(at - now_ms) : 0;
+}
+
+static void read_signals(struct worker *w, int64_t now_ms)
+{
+    struct signalfd_siginfo info;
+
+    while (read(w->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo != SIGCHLD)
+            begin_stop(w, now_ms);
+    }
+    for (unsigned i = 0; i < w->options->slots; i++) /* one SIGCHLD may stand for several */
+        slot_reap(&w->slots[i], now_ms);
+}
+
+static void read_board(struct worker *w)
+{
+    uint64_t count;
+
+    if (read(w->fds[FD_BOARD].fd, &count, sizeof count) < 0)
+        errno = 0; /* nothing in it after all */
+}
+
+static void tick(struct worker *w, int64_t now_ms)
+{
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        struct slot *s = &w->slots[i];
+        if (!w->stopping || s->pid)
+            slot_tick(s, now_ms);
+        if (s->state == SLOT_BUSY && s->cause != DEATH_LOST &&
+            board_is_lost(&w->board, s->attempt, now_ms))
+            slot_end(s, DEATH_LOST, w->options->kill_grace_ms, now_ms);
+    }
+}
+
+static void turn(struct worker *w)
+{
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        w->fds[FD_SLOTS + i].fd = w->slots[i].fd;
+        w->fds[FD_SLOTS + i].events = slot_poll_events(&w->slots[i]);
+        w->fds[FD_SLOTS + i].revents = 0;
+    }
+    int ready = poll(w->fds, FD_SLOTS + w->options->slots, wait_ms(w, clock_mono_ms()));
+    int64_t now = clock_mono_ms();
+
+    /* First what slots have said, then what the clock says: a report in time is in time. */
+    for (unsigned i = 0; ready > 0 && i < w->options->slots; i++)
+        slot_handle(&w->slots[i], w->fds[FD_SLOTS + i].revents, now);
+    if (ready > 0 && w->fds[FD_BOARD].revents)
+        read_board(w);
+    if (ready > 0 && w->fds[FD_SIGNALS].revents)
+        read_signals(w, now);
+    tick(w, now);
+    if (w->stopping) {
+        stop_slots(w, now);
+    } else {
+        fill_slots(w, now);
+        announce(w);
+    }
+}
+
+/* While stopping: has everything been handed back, or is it too late for that? */
+static bool is_done(struct worker *w)
+{
+    if (!w->stopping)
+        return false;
+    return board_is_settled(&w->board) || clock_mono_ms() >= w->quit_ms;
+}
+
+/* --- start and end --- */
+
+static int open_signals(struct worker *w, struct err *err)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
+    int rc = pthread_sigmask(SIG_BLOCK, &set, NULL);
+    if (rc)
+        return err_set_errno(err, -E_IO, rc, "block signals");
+    w->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (w->signal_fd < 0)
+        return err_set_errno(err, -E_IO, errno, "make a signalfd");
+    return 0;
+}
+
+static int open_slots(struct worker *w, struct err *err)
+{
+    size_t count = w->options->slots;
+
+    w->slots = calloc(count, sizeof *w->slots);
+    w->fds = calloc(FD_SLOTS + count, sizeof *w->fds);
+    if (!w->slots || !w->fds)
+        return err_set(err, -E_NO_MEMORY, "no memory for %zu slots", count);
+    for (unsigned i = 0; i < count; i++)
+        slot_init(&w->slots[i], i, w->options, &w->events);
+    w->fds[FD_SIGNALS] = (struct pollfd){w->signal_fd, POLLIN, 0};
+    w->fds[FD_BOARD] = (struct pollfd){w->board.main_fd, POLLIN, 0};
+    return 0;
+}
+
+static void worker_release(struct worker *w)
+{
+    for (unsigned i = 0; w->slots && i < w->options->slots; i++)
+        slot_release(&w->slots[i]);
+    free(w->slots);
+    free(w->fds);
+    board_close(&w->board);
+    close(w->signal_fd);
+}
+
+static int worker_init(struct worker *w, const struct runtime_options *options, struct err *err)
+{
+    memset(w, 0, sizeof *w);
+    w->options = options;
+    w->events = (struct slot_events){on_progress, on_ended, on_died, w};
+    int rc = open_signals(w, err);
+    if (rc)
+        return rc;
+    rc = board_open(&w->board, err);
+    if (rc) {
+        close(w->signal_fd);
+        return rc;
+    }
+    rc = open_slots(w, err);
+    if (rc)
+        worker_release(w);
+    return rc;
+}
+
+struct crew {
+    struct service services[THREADS];
+    pthread_t threads[THREADS];
+    unsigned started;
+};
+
+static const struct {
+    const char *use;
+    void *(*run)(void *arg);
+} duties[THREADS] = {
+    {"claim", source_run}, {"heartbeat", heartbeat_run}, {"report", reporter_run}};
+
+static int start_one(struct worker *w, struct crew *c, unsigned i, struct err *err)
+{
+    struct service *s = &c->services[i];
+
+    s->options = w->options;
+    s->board = &w->board;
+    int rc =
+        manager_open(&s->manager, w->options->manager_url, duties[i].use, &w->board.quit, err);
+    if (rc)
+        return rc;
+    rc = pthread_create(&c->threads[i], NULL, duties[i].run, s);
+    if (rc) {
+        manager_close(&s->manager);
+        return err_set_errno(err, -E_NO_MEMORY, rc, "start a thread");
+    }
+    c->started++;
+    return 0;
+}
+
+static void stop_crew(struct worker *w, struct crew *c)
+{
+    board_quit(&w->board);
+    for (unsigned i = 0; i < c->started; i++) {
+        pthread_join(c->threads[i], NULL);
+        manager_close(&c->services[i].manager);
+    }
+    broker_close(c->services[0].broker);
+}
+
+static int start_crew(struct worker *w, struct crew *c, struct err *err)
+{
+    const char *url = w->options->amqp_url;
+    int rc = broker_open(url ? url : "", BROKER_CONSUME, w->options->worker,
+                         &c->services[0].broker, err);
+
+    for (unsigned i = 0; i < THREADS && !rc; i++)
+        rc = start_one(w, c, i, err);
+    if (rc)
+        stop_crew(w, c);
+    return rc;
+}
+
+int runtime_run(const struct runtime_options *options, struct err *err)
+{
+    struct worker w;
+    struct crew crew;
+    int rc = worker_init(&w, options, err);
+
+    if (rc)
+        return rc;
+    memset(&crew, 0, sizeof crew);
+    rc = start_crew(&w, &crew, err);
+    if (!rc) {
+        log_info("worker.started", LOG_S("worker", options->worker),
+                 LOG_S("task_manager", options->manager_url), LOG_I("slots", options->slots));
+        while (!is_done(&w))
+            turn(&w);
+        if (!board_is_settled(&w.board))
+            log_warn("worker.gave_up", LOG_S("what", "reports without an answer"));
+        stop_crew(&w, &crew);
+        log_info("worker.stopped", LOG_S("worker", options->worker));
+    }
+    worker_release(&w);
+    return rc;
+}

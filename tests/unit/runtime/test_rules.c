@@ -1,0 +1,244 @@
+/* test_rules.c - the pure parts of the worker: what to do about hints, and how a death is
+ * told. */
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "death.h"
+#include "hints.h"
+#include "lines.h"
+
+enum { NOW = 100000 };
+
+/* --- hints --- */
+
+static const struct {
+    const char *what;
+    struct hints hints;
+    struct hints_plan plan;
+} situations[] = {
+    {"no broker, free slots: long poll for as many",
+     {.link = HINTS_NONE, .room = 3},
+     {HINTS_CLAIM, 3, HINTS_LONG_POLL_MS}},
+    {"no broker, no slot: wait",
+     {.link = HINTS_NONE, .room = 0},
+     {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
+    {"broker down, free slots: poll in short turns",
+     {.link = HINTS_DOWN, .room = 2},
+     {HINTS_CLAIM, 2, HINTS_SHORT_POLL_MS}},
+    {"broker down, no slot: wait",
+     {.link = HINTS_DOWN, .room = 0},
+     {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
+    {"more slots than deliveries: claim as many as deliveries",
+     {.link = HINTS_UP, .room = 4, .held = 2, .poll_at_ms = NOW + 9000},
+     {HINTS_CLAIM, 2, 0}},
+    {"more deliveries than slots: claim as many as slots",
+     {.link = HINTS_UP, .room = 1, .held = 5, .poll_at_ms = NOW + 9000},
+     {HINTS_CLAIM, 1, 0}},
+    {"idle: wait for a delivery",
+     {.link = HINTS_UP, .room = 4, .poll_at_ms = NOW + 9000},
+     {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
+    {"idle and the poll soon due: wait for it",
+     {.link = HINTS_UP, .room = 4, .poll_at_ms = NOW + 30},
+     {HINTS_WAIT, 0, 30}},
+    {"idle and the poll due: claim for lost messages",
+     {.link = HINTS_UP, .room = 4, .poll_at_ms = NOW},
+     {HINTS_CLAIM, 4, 0}},
+    {"full with deliveries in hand: keep them for a while",
+     {.link = HINTS_UP, .room = 0, .held = 2, .full_since_ms = NOW - 400},
+     {HINTS_WAIT, 0, HINTS_GIVE_BACK_MS - 400}},
+    {"full for too long: give them to others",
+     {.link = HINTS_UP, .room = 0, .held = 2, .full_since_ms = NOW - HINTS_GIVE_BACK_MS},
+     {HINTS_PAUSE, 0, 0}},
+    {"full for long without deliveries: nothing to give back",
+     {.link = HINTS_UP, .room = 0, .held = 0, .full_since_ms = 0},
+     {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
+    {"paused and still full: wait",
+     {.link = HINTS_PAUSED, .room = 0, .full_since_ms = 0},
+     {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
+    {"paused and a slot is free: take deliveries again",
+     {.link = HINTS_PAUSED, .room = 1},
+     {HINTS_CONSUME, 0, 0}},
+    {"manager away: no claim before its time",
+     {.link = HINTS_UP, .room = 2, .held = 2, .retry_at_ms = NOW + 250},
+     {HINTS_WAIT, 0, 250}},
+    {"manager away without a broker: no claim before its time",
+     {.link = HINTS_NONE, .room = 2, .retry_at_ms = NOW + 250},
+     {HINTS_WAIT, 0, 250}},
+};
+
+static void the_next_step_follows_from_slots_and_deliveries(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof situations / sizeof situations[0]; i++) {
+        struct hints_plan plan = hints_next(&situations[i].hints, NOW);
+        if (plan.action != situations[i].plan.action ||
+            plan.limit != situations[i].plan.limit || plan.ms != situations[i].plan.ms)
+            fail_msg("%s: got action %d, limit %d, %lld ms", situations[i].what,
+                     (int)plan.action, plan.limit, (long long)plan.ms);
+    }
+}
+
+static const struct {
+    const char *what;
+    int held, asked, got;
+    int acked, held_after;
+    int64_t poll_at_ms; /* 0: as before */
+} answers[] = {
+    {"all that was asked for: as many hints are used up", 5, 2, 2, 2, 3, 0},
+    {"fewer: the queues are drained and all hints void", 5, 2, 1, 5, 0, NOW + 5000},
+    {"none: the same", 3, 3, 0, 3, 0, NOW + 5000},
+    {"a poll that came back full: there may be more", 0, 4, 4, 0, 0, NOW},
+    {"a poll that did not: wait for the next", 0, 4, 3, 0, 0, NOW + 5000},
+    {"every hint used", 2, 2, 2, 2, 0, 0},
+};
+
+static void a_claims_answer_decides_which_deliveries_are_acknowledged(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        struct hints h = {.link = HINTS_UP, .held = answers[i].held, .poll_ms = 5000};
+        int acked = hints_claimed(&h, answers[i].asked, answers[i].got, NOW);
+        if (acked != answers[i].acked || h.held != answers[i].held_after ||
+            h.poll_at_ms != answers[i].poll_at_ms)
+            fail_msg("%s: acked %d, held %d, poll at %lld", answers[i].what, acked, h.held,
+                     (long long)h.poll_at_ms);
+    }
+}
+
+/* --- deaths --- */
+
+enum { MIB = 1 << 20 };
+
+static int exited(int code)
+{
+    return code << 8; /* wait(2)'s encoding on Linux */
+}
+
+static const struct {
+    struct death death;
+    enum attempt_outcome outcome;
+    enum error_class class;
+    const char *code, *sentence;
+} deaths[] = {
+    {{DEATH_OWN, SIGKILL, 1234, 700, INT64_C(812) * MIB, 0},
+     ATTEMPT_FAILED,
+     ERROR_CRASH,
+     "signal",
+     "the job's process was killed by signal 9 (SIGKILL) after 1.2 s; peak memory 812 MiB"},
+    {{DEATH_OWN, SIGSEGV | 0x80 /* with a core */, 10, 0, 3 * MIB, 0},
+     ATTEMPT_FAILED,
+     ERROR_CRASH,
+     "signal",
+     "the job's process was killed by signal 11 (SIGSEGV) after 0.0 s; peak memory 3 MiB"},
+    {{DEATH_OWN, 3 << 8, 61000, 700, 5 * MIB, 0},
+     ATTEMPT_FAILED,
+     ERROR_CRASH,
+     "exit",
+     "the job's process ended with exit code 3 after 61.0 s; peak memory 5 MiB"},
+    {{DEATH_DEADLINE, SIGTERM, 1510, 700, 5 * MIB, 1500},
+     ATTEMPT_FAILED,
+     ERROR_TIMEOUT,
+     "deadline",
+     "the attempt was stopped at its time limit of 1.5 s; peak memory 5 MiB"},
+    {{DEATH_GARBLED, SIGKILL, 10, 0, 0, 0},
+     ATTEMPT_FAILED,
+     ERROR_CRASH,
+     "garbled",
+     "the job's process was stopped because what it said was no report"},
+    {{DEATH_STOP, SIGTERM, 10, 0, 0, 0}, ATTEMPT_RELEASED, ERROR_NONE, "", ""},
+};
+
+static void a_death_is_told_with_its_cause_and_its_cost(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof deaths / sizeof deaths[0]; i++) {
+        struct report r = {.task_id = ""};
+        death_report(&deaths[i].death, &r);
+        assert_int_equal(r.outcome, deaths[i].outcome);
+        assert_int_equal(r.error.class, deaths[i].class);
+        assert_string_equal(r.error.code, deaths[i].code);
+        assert_string_equal(r.error.message, deaths[i].sentence);
+        assert_int_equal(r.usage.wall_ms, deaths[i].death.wall_ms);
+        assert_int_equal(r.usage.peak_rss_bytes, deaths[i].death.peak_rss_bytes);
+    }
+}
+
+static void exit_codes_and_signals_are_kept_apart_in_the_usage(void **state)
+{
+    struct death own = {.cause = DEATH_OWN, .status = exited(7)};
+    struct report r = {.task_id = ""};
+
+    (void)state;
+    death_report(&own, &r);
+    assert_int_equal(r.usage.exit_code, 7);
+    assert_int_equal(r.usage.signal, 0);
+    own.status = SIGABRT;
+    death_report(&own, &r);
+    assert_int_equal(r.usage.exit_code, 0);
+    assert_int_equal(r.usage.signal, SIGABRT);
+}
+
+/* --- lines --- */
+
+static void lines_come_whole_however_the_bytes_arrive(void **state)
+{
+    struct lines l = LINES_INIT;
+    char *line;
+    size_t len;
+    int fds[2];
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(write(fds[1], "one\ntw", 6), 6);
+    assert_int_equal(lines_read(&l, fds[0], 100, NULL), 1);
+    assert_true(lines_next(&l, &line, &len));
+    assert_string_equal(line, "one");
+    assert_false(lines_next(&l, &line, &len));
+    assert_int_equal(write(fds[1], "o\n\n", 3), 3);
+    assert_int_equal(lines_read(&l, fds[0], 100, NULL), 1);
+    assert_true(lines_next(&l, &line, &len));
+    assert_string_equal(line, "two");
+    assert_true(lines_next(&l, &line, &len));
+    assert_int_equal(len, 0);
+    close(fds[1]);
+    assert_int_equal(lines_read(&l, fds[0], 100, NULL), 0);
+    close(fds[0]);
+    lines_release(&l);
+}
+
+static void a_line_without_end_is_refused(void **state)
+{
+    struct lines l = LINES_INIT;
+    int fds[2], rc = 1;
+
+    (void)state;
+    assert_int_equal(pipe(fds), 0);
+    for (int i = 0; i < 5 && rc > 0; i++) {
+        assert_int_equal(write(fds[1], "xxxxx", 5), 5);
+        rc = lines_read(&l, fds[0], 16, NULL);
+    }
+    assert_int_equal(rc, -E_TOO_BIG);
+    close(fds[0]);
+    close(fds[1]);
+    lines_release(&l);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_next_step_follows_from_slots_and_deliveries),
+        cmocka_unit_test(a_claims_answer_decides_which_deliveries_are_acknowledged),
+        cmocka_unit_test(a_death_is_told_with_its_cause_and_its_cost),
+        cmocka_unit_test(exit_codes_and_signals_are_kept_apart_in_the_usage),
+        cmocka_unit_test(lines_come_whole_however_the_bytes_arrive),
+        cmocka_unit_test(a_line_without_end_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
