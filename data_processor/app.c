@@ -27,20 +27,6 @@ static unsigned core_count(void)
     return online > 0 ? (unsigned)online : 1;
 }
 
-static int setup_log(const struct config *c, struct err *err)
-{
-    enum log_level level;
-
-    if (!log_level_parse(c->log_level, &level))
-        return err_set(err, -E_BAD_VALUE,
-                       "LOG_LEVEL: '%.100s' is not debug, info, warn or error", c->log_level);
-    if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
-        return err_set(err, -E_BAD_VALUE, "LOG_FORMAT: '%.100s' is not text or json",
-                       c->log_format);
-    log_setup(level, strcmp(c->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
-    return 0;
-}
-
 /* --- settings of the runtime --- */
 
 static int read_queues(const char *list, struct runtime_options *ret, struct err *err)
@@ -142,7 +128,7 @@ int app_check(const struct config *c, struct err *err)
 {
     struct plan plan;
     struct http_client *http = NULL;
-    int rc = setup_log(c, err);
+    int rc = log_setup_words(c->log_level, c->log_format, err);
 
     if (!rc)
         rc = make_plan(c, &plan, err);
@@ -212,7 +198,7 @@ int app_slot(const struct config *c, long parent_pid)
     struct err err = ERR_INIT;
     unsigned slots = c->slots > 0 ? (unsigned)c->slots : 1;
     unsigned threads = core_count() / slots;
-    int rc = setup_log(c, &err);
+    int rc = log_setup_words(c->log_level, c->log_format, &err);
 
     if (!rc)
         rc = child_setup(parent_pid, &err);

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +33,17 @@ struct app {
 static int of_setting(int rc, const char *name, struct err *err)
 {
     return rc ? err_wrap(err, "%s", name) : 0;
+}
+
+/* Connections, uploads and the database all need descriptors: take all that we may have. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
 }
 
 static int start_server(struct app *a, struct err *err)
@@ -136,6 +148,7 @@ int app_run(const struct config *config, struct err *err)
     sigaddset(&signals, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    raise_file_limit();
 
     int rc = app_start(&a, err);
     if (!rc) {

@@ -60,20 +60,6 @@ static int exit_code(const struct err *err)
                                                       : EXIT_PERMANENT;
 }
 
-static int setup_log(const struct config *c, struct err *err)
-{
-    enum log_level level;
-
-    if (!log_level_parse(c->log_level, &level))
-        return err_set(err, -E_BAD_VALUE,
-                       "LOG_LEVEL: '%.50s' is not debug, info, warn or error", c->log_level);
-    if (strcmp(c->log_format, "text") != 0 && strcmp(c->log_format, "json") != 0)
-        return err_set(err, -E_BAD_VALUE, "LOG_FORMAT: '%.50s' is not text or json",
-                       c->log_format);
-    log_setup(level, strcmp(c->log_format, "json") == 0 ? LOG_JSON : LOG_TEXT);
-    return 0;
-}
-
 static int run(const struct config *c, int argc, char **argv, struct err *err)
 {
     if (c->arg_first == argc)
@@ -100,7 +86,8 @@ int main(int argc, char **argv)
         print_help();
     else if (config.want_version)
         printf("task_manager %s\n", SEGUE_VERSION);
-    else if ((rc = setup_log(&config, &err)) == 0 && config.want_check)
+    else if ((rc = log_setup_words(config.log_level, config.log_format, &err)) == 0 &&
+             config.want_check)
         print_config(&config);
     else if (rc == 0)
         rc = run(&config, argc, argv, &err);

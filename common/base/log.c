@@ -40,6 +40,19 @@ bool log_level_parse(const char *name, enum log_level *ret_level)
     return false;
 }
 
+int log_setup_words(const char *level, const char *format, struct err *err)
+{
+    enum log_level parsed;
+
+    if (!log_level_parse(level, &parsed))
+        return err_set(err, -E_BAD_VALUE,
+                       "LOG_LEVEL: '%.100s' is not debug, info, warn or error", level);
+    if (strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
+        return err_set(err, -E_BAD_VALUE, "LOG_FORMAT: '%.100s' is not text or json", format);
+    log_setup(parsed, strcmp(format, "json") == 0 ? LOG_JSON : LOG_TEXT);
+    return 0;
+}
+
 bool log_is_on(enum log_level level)
 {
     return level >= setup.level;

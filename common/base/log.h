@@ -12,6 +12,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "err.h"
+
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG__COUNT };
 enum log_format { LOG_TEXT, LOG_JSON };
 
@@ -24,6 +26,10 @@ struct log_field {
 /* Call once before threads start. */
 void log_setup(enum log_level level, enum log_format format);
 bool log_level_parse(const char *name, enum log_level *ret_level);
+
+/* The same from the words of LOG_LEVEL and LOG_FORMAT; E_BAD_VALUE names the wrong one. */
+int log_setup_words(const char *level, const char *format, struct err *err);
+
 bool log_is_on(enum log_level level);
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields);
