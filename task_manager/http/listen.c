@@ -74,7 +74,7 @@ int listen_open(const char *where, int *ret_fd, char ret_address[LISTEN_TEXT_MAX
     static const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV,
                                           .ai_socktype = SOCK_STREAM};
     char host[LISTEN_TEXT_MAX];
-    const char *port;
+    const char *port = NULL;
     struct addrinfo *found;
     int fd = -1;
 
