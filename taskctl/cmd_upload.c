@@ -17,6 +17,7 @@ static const struct arg_option options[] = {
     {"--wait", 'w', NULL, "wait until the task has ended"},
     {"--output", 'o', "OUT", "wait, then save the result as OUT (- for stdout)"},
     {"--on-bad-row", 0, "fail|skip", "what a bad row does to the task"},
+    {"--queue", 0, "QUEUE", "which workers; the task type's queue without it"},
     {"--idempotency-key", 0, "KEY", "a repeat with the same KEY makes no second task"},
     ARGS_COMMON,
 };
@@ -46,24 +47,27 @@ static int open_input(const char *file, int *ret_fd, int64_t *ret_size, struct e
     return 0;
 }
 
-/* The query: the file's name for showing, without its folder, and what to do with bad rows. */
-static int make_path(const char *file, const char *on_bad_row, struct buf *path,
-                     struct err *err)
+static void add_query(struct buf *path, const char *name, const char *value)
 {
-    const char *slash = strrchr(file, '/');
+    if (!value)
+        return;
+    buf_append_char(path, strchr(path->data, '?') ? '&' : '?');
+    buf_append_str(path, name);
+    buf_append_char(path, '=');
+    http_escape(path, value);
+}
+
+/* The query: the file's name for showing, without its folder, and what to do with it. */
+static int make_path(const struct args *args, struct buf *path, struct err *err)
+{
+    const char *file = args->words[0], *slash = strrchr(file, '/');
     struct buf name = BUF_INIT;
 
     out_escape(&name, slash ? slash + 1 : file);
     buf_append_str(path, "/v1/data_processor/upload");
-    if (strcmp(file, "-") != 0) {
-        buf_append_str(path, "?filename=");
-        http_escape(path, name.data);
-    }
-    if (on_bad_row) {
-        buf_append_char(path, strchr(path->data, '?') ? '&' : '?');
-        buf_append_str(path, "on_bad_row=");
-        http_escape(path, on_bad_row);
-    }
+    add_query(path, "filename", strcmp(file, "-") == 0 ? NULL : name.data);
+    add_query(path, "on_bad_row", args_value(args, "--on-bad-row"));
+    add_query(path, "queue", args_value(args, "--queue"));
     bool ok = buf_ok(&name) && buf_ok(path);
     buf_release(&name);
     return ok ? 0 : err_set(err, -E_NO_MEMORY, "no memory for the upload");
@@ -87,7 +91,7 @@ static int send_file(struct cli *cli, const struct args *args, char ret_id[], js
                              .progress = show_sent,
                              .progress_arg = &progress};
 
-    int rc = make_path(file, args_value(args, "--on-bad-row"), &path, err);
+    int rc = make_path(args, &path, err);
     if (!rc)
         rc = open_input(file, &call.body_fd, &call.body_size, err);
     if (!rc) {
