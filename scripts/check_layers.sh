@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # check_layers.sh - the include law and the other house rules that a machine can check:
 # who may include whom, one home for each foreign header, banned calls, getenv in one file
-# only, no // comments. Needs nothing but a shell and Perl (perl-base, always there on Debian).
+# only, no // comments.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -16,7 +16,7 @@ declare -A groups=(
         libssl-dev zlib1g-dev libzstd-dev"
     [run]="curl"
     [test]="libcmocka-dev curl mariadb-server-core mariadb-client-core rabbitmq-server python3
-        clang clang-format"
+        perl clang clang-format"
 )
 
 say() { printf 'packages.sh: %s\n' "$*" >&2; }

@@ -99,7 +99,7 @@ static void get_err(struct exchange *x, void *context)
     struct err err = ERR_INIT;
 
     (void)context;
-    err_set(&err, -atoi(exchange_param(x, 0)), "secret sentence %c", 0xff);
+    err_set(&err, -(int)strtol(exchange_param(x, 0), NULL, 10), "secret sentence %c", 0xff);
     reply_err(x, &err);
 }
 
@@ -228,7 +228,7 @@ void fixture_release(struct fixture *f)
 
 void fixture_make_file(struct fixture *f, uint64_t size)
 {
-    strcpy(f->file_path, "/tmp/segue-http-XXXXXX");
+    snprintf(f->file_path, sizeof f->file_path, "/tmp/segue-http-XXXXXX");
     int fd = mkostemp(f->file_path, O_CLOEXEC);
     assert_true(fd >= 0);
     char block[4096];
