@@ -77,9 +77,12 @@ void service_claim(struct service *s, const struct claim_request *request,
     struct work *items = NULL;
     size_t count = 0;
     struct err why = ERR_INIT;
-    int rc = claim_once(s, request, &items, &count, &why);
+    /* Requests may have queued up for so long that the worker has given up. */
+    bool alive = reply->is_alive(reply->arg);
+    int rc = alive ? claim_once(s, request, &items, &count, &why) : 0;
 
-    if (!rc && count == 0 && request->wait_ms > 0 && claim_hub_park(s->hub, request, reply))
+    if (alive && !rc && count == 0 && request->wait_ms > 0 &&
+        claim_hub_park(s->hub, request, reply))
         return;
     reply->answer(reply->arg, rc, items, count, &why);
     work_items_free(items, count);

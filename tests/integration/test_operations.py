@@ -1,0 +1,293 @@
+"""What an operator meets: the first start, settings, migrations, readiness, metrics, stopping."""
+
+import json
+import os
+import re
+import socket
+import time
+
+from faults import Proxy
+from support import (BACKEND, EXAMPLE, EXAMPLE_TOTALS, PATIENCE, REPO, UPLOAD, Case, Manager,
+                     Program, Worker, call, fresh_database, main, only_on, read_answer, run,
+                     temp_dir, wait_until)
+
+
+def is_free(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+class FirstStart(Case):
+    @only_on("sqlite", "without configuration it is SQLite")
+    def test_without_any_configuration_it_works_in_an_empty_folder(self):
+        folder = temp_dir(self)
+        settings = {} if is_free(5000) else {"LISTEN": "127.0.0.1:0"}
+        program = Program(self, "task_manager", folder, **settings).launch()
+        log = program.wait_log("manager.ready")
+        host, port = re.search(r"manager\.ready address=([\d.]+):(\d+)", log).groups()
+        if not settings:
+            self.assertEqual((host, port), ("127.0.0.1", "5000"))
+        address = (host, int(port))
+        answer = call(address, "POST", UPLOAD, EXAMPLE, {"Content-Type": "text/csv"})
+        task_id = answer.json["task_id"]
+        path = f"/v1/tasks/status/{task_id}"
+        wait_until(lambda: call(address, "GET", path).json["status"] == "DONE", "the totals")
+        answer = call(address, "GET", f"/v1/data_processor/download/{task_id}")
+        self.assertEqual(answer.body, EXAMPLE_TOTALS)
+        self.assertEqual({entry.name for entry in (folder / "local_storage").iterdir()
+                          if entry.is_dir() and not entry.name.startswith(".")}
+                         & {"raw_data", "processed_data"}, {"raw_data", "processed_data"})
+        self.assertTrue((folder / "local_storage/segue.db").exists())
+
+    def test_the_settings_may_come_from_a_file(self):
+        folder = temp_dir(self)
+        url = fresh_database(self, folder)
+        (folder / "url").write_text(url + "\n")
+        (folder / ".env").write_text("# a comment\nexport LISTEN=127.0.0.1:0\nWORKERS='0'\n"
+                                     "DATABASE_URL_FILE=url\n")
+        program = Program(self, "task_manager", folder).launch()
+        self.assertIn(f"store={BACKEND}", program.wait_log("manager.ready"))
+
+    def test_it_serves_on_several_addresses(self):
+        manager = Manager(self, LISTEN="127.0.0.1:0,127.0.0.2:0").start()
+        addresses = re.findall(r"manager\.ready address=([\d.]+):(\d+)", manager.log())
+        self.assertEqual(len(addresses), 2)
+        for host, port in addresses:
+            self.assertEqual(call((host, int(port)), "GET", "/healthz").status, 200)
+        manager.settings["LISTEN"] = "127.0.0.1:0"
+
+
+class Settings(Case):
+    def setUp(self):
+        self.folder = temp_dir(self)
+
+    def test_check_config_shows_settings_but_no_secrets(self):
+        done = run("task_manager", "--check-config", cwd=self.folder, LEASE="7s",
+                   DATABASE_URL="mysql://segue:verysecret@db.example:3306/segue",
+                   AMQP_URL="amqp://segue:verysecret@mq.example:5672/")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        shown = dict(line.split("=", 1) for line in done.stdout.decode().splitlines())
+        self.assertEqual((shown["DATABASE_URL"], shown["AMQP_URL"]), ("***", "***"))
+        self.assertIn(shown["LEASE"], ("7s", "7000ms"))
+        self.assertNotIn(b"verysecret", done.stdout + done.stderr)
+
+    def test_a_wrong_setting_is_named_and_ends_with_2(self):
+        for program, settings in (
+                ("task_manager", {"LISTEN": "everywhere"}),
+                ("task_manager", {"LISTEN": "127.0.0.1:99999"}),
+                ("task_manager", {"WORKERS": "9999"}),
+                ("task_manager", {"LEASE": "ten"}),
+                ("task_manager", {"LEASE": "1"}),
+                ("task_manager", {"MAX_UPLOAD_BYTES": "-1"}),
+                ("task_manager", {"LOG_LEVEL": "loud"}),
+                ("task_manager", {"LOG_FORMAT": "xml"}),
+                ("task_manager", {"DATABASE_URL": "postgres://db/segue"}),
+                ("task_manager", {"AMQP_URL": "http://mq"}),
+                ("task_manager", {"STORAGE_URL": "s3://bucket"}),
+                ("data_processor", {"TASK_MANAGER_URL": "nowhere"}),
+                ("data_processor", {"STORAGE_URL": "s3://bucket"}),
+                ("data_processor", {"AMQP_URL": "http://mq"}),
+                ("data_processor", {"SLOTS": "many"}),
+                ("data_processor", {"QUEUES": "a b"})):
+            with self.subTest(f"{program} {settings}"):
+                done = run(program, cwd=self.folder, **{"LISTEN": "127.0.0.1:0", **settings})
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertIn(next(iter(settings)), done.stderr.decode())
+                self.assertGreater(len(done.stderr.split()), 4)
+
+    def test_wrong_flags_and_commands_end_with_2(self):
+        for arguments in (("--colour", "red"), ("--listen",), ("fly",), ("db", "fly"), ("db",)):
+            with self.subTest(arguments):
+                done = run("task_manager", *arguments, cwd=self.folder)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn(arguments[0].strip("-"), done.stderr.decode())
+
+    def test_help_and_version_are_there(self):
+        for program in ("task_manager", "data_processor", "taskctl"):
+            with self.subTest(program):
+                done = run(program, "--help", cwd=self.folder)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+                self.assertIn(program.encode(), done.stdout)
+                done = run(program, "--version", cwd=self.folder)
+                self.assertRegex(done.stdout.decode(), rf"^{program} \d+\.\d+\.\d+\n$")
+
+    def test_a_port_that_is_taken_ends_with_111_and_a_sentence(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            done = run("task_manager", cwd=self.folder, LISTEN=address, WORKERS=0,
+                       DATABASE_URL=fresh_database(self, self.folder))
+        self.assertEqual(done.returncode, 111, done.stderr)
+        self.assertIn(f"cannot listen on {address}: Address already in use", done.stderr.decode())
+
+    @only_on("mysql", "a SQLite file is made when it is missing")
+    def test_a_database_that_is_away_ends_with_111_and_a_sentence(self):
+        done = run("task_manager", cwd=self.folder, LISTEN="127.0.0.1:0",
+                   DATABASE_URL="mysql://segue:verysecret@127.0.0.1:1/segue")
+        self.assertEqual(done.returncode, 111, done.stderr)
+        self.assertIn("127.0.0.1", done.stderr.decode())
+        self.assertNotIn("verysecret", done.stderr.decode())
+
+    @only_on("sqlite", "a MySQL database may have many managers")
+    def test_a_second_manager_on_the_same_file_is_refused(self):
+        manager = Manager(self).start()
+        done = run("task_manager", cwd=self.folder, LISTEN="127.0.0.1:0",
+                   DATABASE_URL=manager.settings["DATABASE_URL"])
+        self.assertEqual(done.returncode, 111, done.stderr)
+        self.assertIn("in use by another task manager", done.stderr.decode())
+        self.assertEqual(manager.get("/readyz").status, 200)
+
+    @only_on("mysql", "a SQLite file has one manager")
+    def test_two_managers_share_a_database(self):
+        first = Manager(self).start()
+        second = Manager(self, first.cwd, DATABASE_URL=first.settings["DATABASE_URL"],
+                         STORAGE_URL=first.settings["STORAGE_URL"]).start()
+        Worker(self, first).start()
+        ids = [manager.upload(EXAMPLE, queue=first.queue) for manager in (first, second)] * 2
+        for task_id, manager in zip(ids, (second, first, first, second)):
+            manager.wait_status(task_id, "DONE")
+            self.assertEqual(manager.download(task_id).body, EXAMPLE_TOTALS)
+
+
+class Migrations(Case):
+    def test_the_database_goes_up_and_down_by_hand(self):
+        folder = temp_dir(self)
+        url = fresh_database(self, folder)
+
+        def db(command):
+            done = run("task_manager", "db", command, cwd=folder, DATABASE_URL=url)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            return done.stdout.decode()
+        self.assertEqual(db("current"), "0\n")
+        history = db("history").splitlines()
+        self.assertTrue(all(line.endswith("pending") for line in history), history)
+        newest = len(history)
+        self.assertEqual(db("upgrade"), f"{newest} (newest)\n")
+        self.assertEqual(db("upgrade"), f"{newest} (newest)\n")
+        self.assertTrue(all(line.endswith("applied") for line in db("history").splitlines()))
+        for version in range(newest - 1, -1, -1):
+            self.assertEqual(db("downgrade"), f"{version}\n")
+        self.assertEqual(db("upgrade"), f"{newest} (newest)\n")
+        manager = Manager(self, folder, DATABASE_URL=url).start()
+        self.assertEqual(manager.tasks(), [])
+
+    def test_tasks_survive_an_upgrade_at_start(self):
+        manager = Manager(self).start()
+        task_id = manager.submit()
+        manager.stop()
+        manager.start()
+        self.assertEqual(manager.show(task_id)["status"], "RECEIVED")
+
+
+class Health(Case):
+    def test_readiness_tells_the_parts(self):
+        manager = Manager(self).start()
+        wait_until(lambda: manager.get("/readyz").json["broker"] != "down", "the broker")
+        self.assertEqual(manager.get("/readyz").json, {
+            "status": "ready", "store": "ok", "disk": "ok",
+            "broker": "none" if BACKEND == "sqlite" else "up",
+            "outbox": {"rows": 0, "oldest_ms": 0}})
+
+    @only_on("mysql", "SQLite is a file beside the program")
+    def test_readiness_is_503_while_the_store_is_gone_and_the_process_lives(self):
+        folder = temp_dir(self)
+        proxy = Proxy(self, fresh_database(self, folder))
+        manager = Manager(self, folder, DATABASE_URL=proxy.url).start()
+        proxy.cut()
+        answer = manager.get("/readyz")
+        self.assertEqual((answer.status, answer.json["status"]), (503, "not ready"))
+        self.assertNotEqual(answer.json["store"], "ok")
+        self.assertEqual(manager.get("/healthz").status, 200)
+        self.assertEqual(manager.get("/metrics").status, 200)
+        proxy.mend()
+        wait_until(lambda: manager.get("/readyz").status == 200, "the store to be back")
+
+    def test_metrics_have_the_promised_names_and_count(self):
+        promised = re.findall(r'^METRIC\(\w+, (\w+), "(\w+)"',
+                              (REPO / "common/observe/metrics.def").read_text(), re.M)
+        self.assertGreater(len(promised), 10)
+        manager = Manager(self).start()
+        Worker(self, manager).start()
+        manager.wait_status(manager.submit(), "DONE")
+        manager.wait_status(manager.submit(params={"fail": "input"}), "FAILED")
+        manager.call("DELETE", f"/v1/tasks/{manager.submit(run_at='2199-01-01T00:00:00Z')}")
+        manager.get("/nothing")
+        answer = manager.get("/metrics")
+        self.assertTrue(answer.headers["Content-Type"].startswith("text/plain; version=0.0.4"))
+        text = answer.body.decode()
+        for kind, name in promised:
+            with self.subTest(name):
+                self.assertIn(f"# TYPE {name} {kind.lower()}\n", text)
+                self.assertRegex(text, rf"(?m)^{name} -?\d+$")
+        for name, value in (("tasks_submitted_total", 3), ("tasks_claimed_total", 2),
+                            ("tasks_done_total", 1), ("tasks_failed_total", 1),
+                            ("tasks_cancelled_total", 1), ("http_client_errors_total", 1)):
+            with self.subTest(name):
+                self.assertEqual(manager.metric(f"segue_{name}"), value)
+
+    def test_the_log_can_be_json(self):
+        manager = Manager(self, LOG_FORMAT="json")
+        manager.launch()
+        for line in manager.wait_log("manager.ready").splitlines():
+            entry = json.loads(line)
+            self.assertLessEqual({"time", "level", "event"}, set(entry))
+
+
+class Stopping(Case):
+    GRACE = 8  # seconds; the program's own grace for open requests is 5
+
+    def stop_within_grace(self, manager):
+        began = time.monotonic()
+        manager.stop()
+        self.assertLess(time.monotonic() - began, self.GRACE if PATIENCE < 60 else PATIENCE)
+
+    def test_a_stop_answers_open_long_polls(self):
+        manager = Manager(self).start()
+        body = json.dumps({"worker": "w", "queues": [manager.queue], "wait_ms": 60000})
+        polls = []
+        for _ in range(10):
+            sock = manager.connect()
+            self.addCleanup(sock.close)
+            sock.sendall(f"POST /v1/worker/claim HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                         f"application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+            polls.append(sock)
+        # All are in once as many connections are being handled.
+        wait_until(lambda: manager.metric("segue_http_connections") >= 11, "the polls")
+        self.stop_within_grace(manager)
+        for sock in polls:
+            self.assertEqual(read_answer(sock).json, {"tasks": []})
+
+    def test_a_stop_ends_open_uploads_and_idle_connections_and_leaves_nothing(self):
+        manager = Manager(self).start()
+        idle = manager.connect()
+        self.addCleanup(idle.close)
+        upload = manager.connect()
+        self.addCleanup(upload.close)
+        upload.sendall(f"POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n"
+                       .encode() + b"x" * 100_000)
+        wait_until(lambda: any(key.endswith(".part") for key in manager.stored()), "the upload")
+        self.stop_within_grace(manager)
+        self.assertEqual(manager.stored(), set())
+        manager.start()
+        self.assertEqual(manager.tasks(), [])
+
+    def test_a_stop_with_workers_attached_ends_well(self):
+        manager = Manager(self).start()
+        workers = [Worker(self, manager).start() for _ in range(2)]
+        manager.wait_status(manager.submit(), "DONE")
+        self.stop_within_grace(manager)
+        for worker in workers:
+            worker.stop()
+
+    def test_sigint_is_as_good_as_sigterm(self):
+        manager = Manager(self).start()
+        os.kill(manager.pid, 2)
+        self.assertEqual(manager.wait_exit(), 0)
+
+
+if __name__ == "__main__":
+    main()
