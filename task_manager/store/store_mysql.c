@@ -159,8 +159,9 @@ static int take_lock(struct my_conn *c, struct err *err)
     struct my_query q;
     int got = 0;
 
-    my_begin_sql(&q, c,
-                 "SELECT IFNULL(GET_LOCK(CONCAT('segue.', LEFT(MD5(DATABASE()), 32)), 60), 0)");
+    my_begin_sql(
+        &q, c,
+        "SELECT IFNULL(GET_LOCK(CONCAT('segue.', LEFT(SHA2(DATABASE(), 256), 32)), 60), 0)");
     my_out_small(&q, &got);
     int rc = my_one(&q, err);
     my_drop(&q);
