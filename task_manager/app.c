@@ -97,6 +97,8 @@ static int app_start(struct app *a, struct err *err)
 
 static void app_stop(struct app *a)
 {
+    if (a->service)
+        service_end_readiness(a->service);
     supervisor_stop(&a->supervisor, a->config->stop_grace_ms);
     if (a->service)
         service_drain(a->service);
@@ -148,6 +150,7 @@ int app_run(const struct config *config, struct err *err)
     sigaddset(&signals, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, children would vanish */
     raise_file_limit();
 
     int rc = app_start(&a, err);

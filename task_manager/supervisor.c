@@ -128,7 +128,7 @@ static void plan_restart(struct supervisor *s)
 
 static void launch(struct supervisor *s)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX] = "data_processor";
     int rc = worker_path(path, sizeof path) ? spawn_worker(s, path) : ENOENT;
 
     if (rc) {

@@ -169,22 +169,31 @@ static int plan_notify(const struct task *t, struct task_move *move, void *arg, 
     return 0;
 }
 
+/* A client may only point at results: what others have uploaded is not theirs to fetch. */
+static int find_result(struct service *s, const char *path, struct artifact *ret,
+                       struct err *err)
+{
+    static const char results[] = "processed_data/";
+    char key[ARTIFACT_KEY_MAX];
+    int rc = objstore_key_of(s->parts.objects, path, key, err);
+
+    if (rc)
+        return rc;
+    if (strncmp(key, results, sizeof results - 1) != 0)
+        return err_set(err, -E_BAD_VALUE, "file_output_path: '%.200s' is not in %s", path,
+                       results);
+    rc = objstore_stat(s->parts.objects, key, false, ret, err);
+    if (rc == -E_NOT_FOUND)
+        return err_set(err, -E_BAD_VALUE, "file_output_path: the object store has no '%.200s'",
+                       path);
+    return rc;
+}
+
 int service_notify(struct service *s, const char *id, bool is_done, const char *path,
                    struct err *err)
 {
     struct notice notice = {.is_done = is_done};
+    int rc = is_done ? find_result(s, path, &notice.output, err) : 0;
 
-    if (is_done) {
-        char key[ARTIFACT_KEY_MAX];
-        int rc = objstore_key_of(s->parts.objects, path, key, err);
-        if (rc)
-            return rc;
-        rc = objstore_stat(s->parts.objects, key, true, &notice.output, err);
-        if (rc == -E_NOT_FOUND)
-            return err_set(err, -E_BAD_VALUE,
-                           "file_output_path: the object store has no '%.200s'", path);
-        if (rc)
-            return rc;
-    }
-    return change(s, id, plan_notify, &notice, NULL, err);
+    return rc ? rc : change(s, id, plan_notify, &notice, NULL, err);
 }

@@ -11,20 +11,22 @@
 #include "log.h"
 #include "service_internal.h"
 
-enum { TICK_MS = 500, EMPTY_SETS_MAX = 64 };
+enum { TICK_MS = 500, EMPTY_SETS_MAX = 64, LOOK_MS = 1000 };
 
 struct waiter {
     struct waiter *next;
     struct claim_request request;
     struct claim_reply reply;
-    int64_t until_ms; /* monotonic */
+    int64_t until_ms;  /* monotonic */
+    int64_t looked_ms; /* when its client was last seen */
 };
 
 struct claim_hub {
     struct service *service;
     struct rounds rounds;
     struct waiter *first, **last; /* under rounds.lock */
-    bool is_draining;
+    atomic_size_t parked;         /* of all waiters, those of the running pass included */
+    atomic_bool is_draining;
 };
 
 static bool same_queues(const struct claim_request *a, const struct claim_request *b)
@@ -34,10 +36,9 @@ static bool same_queues(const struct claim_request *a, const struct claim_reques
 }
 
 struct pass {
-    int64_t now_ms;
-    bool draining;
     const struct claim_request *empty[EMPTY_SETS_MAX]; /* known to have no work now */
     size_t empty_count;
+    bool store_failed; /* asking again for every waiter would hold up all of them */
 };
 
 static bool is_known_empty(const struct pass *p, const struct claim_request *r)
@@ -49,6 +50,18 @@ static bool is_known_empty(const struct pass *p, const struct claim_request *r)
     return false;
 }
 
+/* One try for this waiter. */
+static int try_claim(struct claim_hub *hub, struct waiter *w, struct pass *p, struct work **ret,
+                     size_t *ret_count, struct err *err)
+{
+    int rc = claim_once(hub->service, &w->request, ret, ret_count, err);
+
+    p->store_failed = rc != 0;
+    if (!rc && *ret_count < (size_t)w->request.limit && p->empty_count < EMPTY_SETS_MAX)
+        p->empty[p->empty_count++] = &w->request;
+    return rc;
+}
+
 /* True when the waiter has been answered. */
 static bool serve(struct claim_hub *hub, struct waiter *w, struct pass *p)
 {
@@ -56,31 +69,36 @@ static bool serve(struct claim_hub *hub, struct waiter *w, struct pass *p)
     size_t count = 0;
     struct err why = ERR_INIT;
     int rc = 0;
-    bool alive = w->reply.is_alive(w->reply.arg);
+    int64_t now = clock_mono_ms();
+    bool over = now >= w->until_ms || atomic_load(&hub->is_draining);
+    bool asks =
+        !atomic_load(&hub->is_draining) && !p->store_failed && !is_known_empty(p, &w->request);
 
-    if (alive && !p->draining && !is_known_empty(p, &w->request)) {
-        rc = claim_once(hub->service, &w->request, &items, &count, &why);
-        if (!rc && count == 0 && p->empty_count < EMPTY_SETS_MAX)
-            p->empty[p->empty_count++] = &w->request;
+    if (asks || now - w->looked_ms >= LOOK_MS) {
+        w->looked_ms = now;
+        if (!w->reply.is_alive(w->reply.arg))
+            asks = false, over = true;
     }
-    if (!rc && count == 0 && alive && !p->draining && p->now_ms < w->until_ms)
+    if (asks)
+        rc = try_claim(hub, w, p, &items, &count, &why);
+    if (!rc && count == 0 && !over)
         return false;
     w->reply.answer(w->reply.arg, rc, items, count, &why);
     work_items_free(items, count);
+    atomic_fetch_sub(&hub->parked, 1);
     return true;
 }
 
 /* Takes the whole list, serves it, and puts those that go on waiting back in front. */
 static void run_pass(struct claim_hub *hub)
 {
-    struct pass p = {.now_ms = clock_mono_ms(), .empty_count = 0};
+    struct pass p = {.empty_count = 0};
     struct waiter *answered = NULL;
 
     pthread_mutex_lock(&hub->rounds.lock);
     struct waiter *list = hub->first;
     hub->first = NULL;
     hub->last = &hub->first;
-    p.draining = hub->is_draining;
     pthread_mutex_unlock(&hub->rounds.lock);
 
     for (struct waiter **at = &list; *at;) {
@@ -155,17 +173,14 @@ int claim_hub_start(struct service *s, struct claim_hub **ret, struct err *err)
 
 void claim_hub_poke(struct claim_hub *hub)
 {
-    pthread_mutex_lock(&hub->rounds.lock);
-    bool anyone = hub->first != NULL;
-    pthread_mutex_unlock(&hub->rounds.lock);
-    if (anyone)
+    if (atomic_load(&hub->parked))
         rounds_poke(&hub->rounds);
 }
 
 void claim_hub_drain(struct claim_hub *hub)
 {
-    pthread_mutex_lock(&hub->rounds.lock);
-    hub->is_draining = true;
+    pthread_mutex_lock(&hub->rounds.lock); /* orders it with claim_hub_park */
+    atomic_store(&hub->is_draining, true);
     pthread_mutex_unlock(&hub->rounds.lock);
     rounds_poke(&hub->rounds);
 }
@@ -188,11 +203,13 @@ bool claim_hub_park(struct claim_hub *hub, const struct claim_request *request,
         return false;
     w->request = *request;
     w->reply = *reply;
-    w->until_ms = clock_mono_ms() + request->wait_ms;
+    w->looked_ms = clock_mono_ms();
+    w->until_ms = w->looked_ms + request->wait_ms;
 
     pthread_mutex_lock(&hub->rounds.lock);
-    bool open = !hub->is_draining;
+    bool open = !atomic_load(&hub->is_draining);
     if (open) {
+        atomic_fetch_add(&hub->parked, 1);
         *hub->last = w;
         hub->last = &w->next;
     }

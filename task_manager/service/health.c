@@ -25,7 +25,7 @@ void service_readiness(struct service *s, struct readiness *ret)
     bool store_ok = store_ping(s->parts.store, &store) == 0;
     bool disk_ok = check_disk(s, &disk);
 
-    ret->is_ready = store_ok && disk_ok;
+    ret->is_ready = store_ok && disk_ok && !atomic_load(&s->stopping);
     snprintf(ret->store, sizeof ret->store, "%s", store_ok ? "ok" : store.text);
     snprintf(ret->disk, sizeof ret->disk, "%s", disk_ok ? "ok" : disk.text);
     ret->broker = !s->announce ? "none" : metric_get(METRIC_BROKER_UP) ? "up" : "down";

@@ -93,8 +93,12 @@ static void keep_house(struct service *s)
         log_warn("sweep.failed", LOG_S("reason", why.text));
     else if (parts)
         log_info("sweep.parts_removed", LOG_I("count", parts));
-    if (store_forget_keys(s->parts.store, c->idempotency_ttl_ms, KEYS_BATCH, &keys, &why))
-        log_warn("sweep.failed", LOG_S("reason", why.text));
+    do {
+        if (store_forget_keys(s->parts.store, c->idempotency_ttl_ms, KEYS_BATCH, &keys, &why)) {
+            log_warn("sweep.failed", LOG_S("reason", why.text));
+            break;
+        }
+    } while (keys == KEYS_BATCH && !rounds_is_stopping(&s->reaper));
 }
 
 void *reaper_run(void *arg)
@@ -105,7 +109,7 @@ void *reaper_run(void *arg)
 
     do {
         struct err why = ERR_INIT;
-        while (reap_batch(s, &why)) {
+        while (reap_batch(s, &why) && !rounds_is_stopping(&s->reaper)) {
         }
         if (!why.code)
             refresh_counts(s, &why);

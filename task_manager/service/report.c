@@ -23,41 +23,68 @@ static void refuse(struct report_verdict *v, enum report_word word, const char *
     snprintf(v->detail, sizeof v->detail, "%s", detail);
 }
 
-/* Does the key lie under the task's own folder: processed_data/<task>/<attempt>/<name>? */
-static bool is_own_key(const char *task_id, const char *key)
+/* The attempt whose folder the key lies in, processed_data/<task>/<attempt>/<name>; 0 for any
+ * other key. */
+static int attempt_of_key(const char *task_id, const char *key)
 {
-    char prefix[64];
+    char prefix[64], *end;
     int len = snprintf(prefix, sizeof prefix, "processed_data/%s/", task_id);
 
-    return strncmp(key, prefix, (size_t)len) == 0;
+    if (strncmp(key, prefix, (size_t)len) != 0)
+        return 0;
+    long number = strtol(key + len, &end, 10);
+    return *end == '/' && number > 0 && number < INT32_MAX ? (int)number : 0;
 }
 
-static bool check_output(struct service *s, const struct report *r, struct report_verdict *v)
+/* Does the attempt that reports still own the task? */
+static bool is_owner(struct service *s, const struct report *r)
+{
+    struct renewal renewal = {.progress = -1};
+
+    memcpy(renewal.task_id, r->task_id, sizeof renewal.task_id);
+    memcpy(renewal.token, r->token, sizeof renewal.token);
+    return store_renew(s->parts.store, &renewal, 1, s->parts.config->lease_ms, NULL) == 0 &&
+           renewal.ok;
+}
+
+/* What is wrong with the output, if anything, in `v`. Only what the worker can mend counts;
+ * a disk that does not answer fails the call. */
+static int check_output(struct service *s, const struct report *r, const struct task *t,
+                        struct report_verdict *v, struct err *err)
 {
     struct artifact seen;
     struct err why = ERR_INIT;
 
-    if (!r->output.key[0])
-        return true;
-    if (!is_own_key(r->task_id, r->output.key)) {
+    if (attempt_of_key(r->task_id, r->output.key) != t->attempt) {
         refuse(v, REPORT_REFUSED, "output.key: lies outside the attempt's output_prefix");
-        return false;
+        return 0;
     }
-    if (objstore_stat(s->parts.objects, r->output.key, false, &seen, &why)) {
+    int rc = objstore_stat(s->parts.objects, r->output.key, false, &seen, &why);
+    if (rc == -E_NOT_FOUND || rc == -E_BAD_VALUE)
         refuse(v, REPORT_REFUSED, why.text);
-        return false;
-    }
-    if (seen.size != r->output.size) {
+    else if (rc)
+        return err_set(err, rc, "%s", why.text);
+    else if (seen.size != r->output.size)
         refuse(v, REPORT_REFUSED, "output.size: the object has another size");
-        return false;
-    }
-    return true;
+    return 0;
 }
 
-/* Decides between another attempt and the end. The token guards against the task having
- * moved on since it was read. */
-static int draft_failure(struct service *s, const struct report *r, struct draft *d,
-                         struct report_verdict *v, struct err *err)
+/* Decides between another attempt and the end. */
+static void plan_failure(struct service *s, const struct report *r, const struct task *t,
+                         struct task_move *move)
+{
+    struct retry_decision decision =
+        retry_decide(&s->retry, r->error.class, t->attempt, t->max_attempts, false);
+
+    move->to = decision.to;
+    move->delay_ms = decision.delay_ms;
+}
+
+/* Fits the move to the task as it is. Should it have moved on meanwhile, the token's guard in
+ * the store says so; and a report of an attempt that owns nothing is stale whatever else is
+ * wrong with it. */
+static int consult_task(struct service *s, const struct report *r, struct draft *d,
+                        struct report_verdict *v, struct err *err)
 {
     struct task t;
     int rc = store_get(s->parts.store, r->task_id, &t, err);
@@ -68,13 +95,13 @@ static int draft_failure(struct service *s, const struct report *r, struct draft
     }
     if (rc)
         return rc;
-    struct retry_decision decision =
-        retry_decide(&s->retry, r->error.class, t.attempt, t.max_attempts, false);
+    if (r->outcome == ATTEMPT_FAILED)
+        plan_failure(s, r, &t, &d->move);
+    else if (t.state == TASK_PROCESSING)
+        rc = check_output(s, r, &t, v, err);
+    d->is_ready = !rc && (v->word != REPORT_REFUSED || !is_owner(s, r));
     task_release(&t);
-    d->move.to = decision.to;
-    d->move.delay_ms = decision.delay_ms;
-    d->is_ready = true;
-    return 0;
+    return rc;
 }
 
 static int draft_move(struct service *s, const char *worker, const struct report *r,
@@ -91,22 +118,29 @@ static int draft_move(struct service *s, const char *worker, const struct report
         .actor = worker,
         .detail = r->error.message,
     };
-    snprintf(d->move.id, sizeof d->move.id, "%s", r->task_id);
-    snprintf(d->move.token, sizeof d->move.token, "%s", r->token);
-    if (r->outcome == ATTEMPT_FAILED)
-        return draft_failure(s, r, d, v, err);
-    d->is_ready = check_output(s, r, v);
+    memcpy(d->move.id, r->task_id, sizeof d->move.id);
+    memcpy(d->move.token, r->token, sizeof d->move.token);
+    if (r->outcome == ATTEMPT_FAILED || r->output.key[0])
+        return consult_task(s, r, d, v, err);
+    d->is_ready = true;
     return 0;
 }
 
-/* Files of an attempt that lost its task are nobody's, unless a task does point at them. */
+/* Files of an attempt that lost its task are nobody's. Whoever reports has proved nothing, so
+ * only what no attempt can be writing or have delivered is removed. */
 static void sweep_stale_output(struct service *s, const struct report *r)
 {
+    struct task t;
     bool used = true;
+    int attempt = attempt_of_key(r->task_id, r->output.key);
 
-    if (!r->output.key[0] || !is_own_key(r->task_id, r->output.key))
+    if (attempt == 0 || store_get(s->parts.store, r->task_id, &t, NULL) != 0)
         return;
-    if (store_key_in_use(s->parts.store, r->output.key, &used, NULL) == 0 && !used)
+    bool is_over = t.state != TASK_PROCESSING && t.state != TASK_DONE;
+    bool is_garbage = attempt < t.attempt || (attempt == t.attempt && is_over);
+    task_release(&t);
+    if (is_garbage && store_key_in_use(s->parts.store, r->output.key, &used, NULL) == 0 &&
+        !used)
         objstore_delete(s->parts.objects, r->output.key, NULL);
 }
 
@@ -121,6 +155,7 @@ static void settle(struct service *s, const struct report *r, const struct draft
     };
 
     v->word = words[m->outcome];
+    v->detail[0] = '\0';
     if (m->outcome != MOVE_NOT_FOUND)
         snprintf(v->state, sizeof v->state, "%s", task_state_name(m->state));
     if (m->outcome == MOVE_MADE) {

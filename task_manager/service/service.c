@@ -56,6 +56,14 @@ bool rounds_wait(struct rounds *r, int64_t ms)
     return go_on;
 }
 
+bool rounds_is_stopping(struct rounds *r)
+{
+    pthread_mutex_lock(&r->lock);
+    bool stopping = r->is_stopping;
+    pthread_mutex_unlock(&r->lock);
+    return stopping;
+}
+
 void rounds_stop(struct rounds *r)
 {
     if (!r->is_started)
@@ -70,10 +78,30 @@ void rounds_stop(struct rounds *r)
     r->is_started = false;
 }
 
+/* A name that no claim could ask for, or that breaks a message, is a mistake of the operator.
+ */
+static int check_types(const struct config *config, struct err *err)
+{
+    char word[2 * TASK_TYPE_MAX];
+
+    for (const char *at = config->task_types;
+         (at = config_list_next(at, word, sizeof word)) != NULL;) {
+        if (!task_word_is_valid(word))
+            return err_set(
+                err, -E_BAD_VALUE,
+                "TASK_TYPES: '%s' must be letters, digits, '_', '.' or '-', at most %d", word,
+                TASK_TYPE_MAX - 1);
+    }
+    return 0;
+}
+
 int service_start(const struct service_parts *parts, struct service **ret, struct err *err)
 {
-    struct service *s = calloc(1, sizeof *s);
+    int rc = check_types(parts->config, err);
+    if (rc)
+        return rc;
 
+    struct service *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the service");
     s->parts = *parts;
@@ -81,7 +109,7 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     s->retry.cap_ms = parts->config->retry_cap_ms;
     s->announce = broker_delivers(parts->publisher);
 
-    int rc = claim_hub_start(s, &s->hub, err);
+    rc = claim_hub_start(s, &s->hub, err);
     if (!rc && s->announce)
         rc = rounds_start(&s->relay, relay_run, s, err);
     if (!rc) /* last: it pokes the others */
@@ -94,6 +122,11 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     return 0;
 }
 
+void service_end_readiness(struct service *s)
+{
+    atomic_store(&s->stopping, true);
+}
+
 void service_drain(struct service *s)
 {
     claim_hub_drain(s->hub);
@@ -103,9 +136,9 @@ void service_stop_free(struct service *s)
 {
     if (!s)
         return;
-    claim_hub_stop_free(s->hub);
+    rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
-    rounds_stop(&s->reaper);
+    claim_hub_stop_free(s->hub);
     free(s);
 }
 

@@ -26,6 +26,9 @@ struct service_parts {
 
 int service_start(const struct service_parts *parts, struct service **ret, struct err *err);
 
+/* From now on readiness says no: the program is about to end. */
+void service_end_readiness(struct service *s);
+
 /* Answers all parked claims with nothing; further ones are answered at once. */
 void service_drain(struct service *s);
 
@@ -85,8 +88,9 @@ int service_retry(struct service *s, const char *id, struct task *ret, struct er
 /* Any legal move by name of the state, for clients of the old API. */
 int service_put_state(struct service *s, const char *id, enum task_state to, struct task *ret,
                       struct err *err);
-/* Completion by a foreign worker: is_done, else failed. `path` is a key, or an absolute path
- * under the object store's root, of a file that is there. E_BAD_STATE unless PROCESSING. */
+/* Completion by a foreign worker: is_done, else failed. `path` names a file that is there: a
+ * key below processed_data/, or its absolute path. Its digest stays unknown. E_BAD_STATE unless
+ * PROCESSING. */
 int service_notify(struct service *s, const char *id, bool is_done, const char *path,
                    struct err *err);
 
@@ -113,7 +117,7 @@ int service_report(struct service *s, const char *worker, const struct report *i
 /* -- health -- */
 
 struct readiness {
-    bool is_ready; /* store and disk usable: work can be accepted */
+    bool is_ready; /* store and disk usable and not stopping: work can be accepted */
     char store[ERR_TEXT_MAX], disk[ERR_TEXT_MAX]; /* "ok" or what is wrong */
     const char *broker;                           /* "none", "up" or "down" */
     int64_t outbox, outbox_oldest_ms;             /* rows waiting for the relay */

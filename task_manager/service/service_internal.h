@@ -24,6 +24,7 @@ struct service {
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
     struct rounds reaper, relay;
+    atomic_bool stopping;                           /* not ready any more */
     atomic_llong waiting, outbox, outbox_oldest_ms; /* from the last count */
 };
 
@@ -31,6 +32,8 @@ int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *
 void rounds_poke(struct rounds *r);
 /* Waits for a poke or for ms; false when it is time to end. */
 bool rounds_wait(struct rounds *r, int64_t ms);
+/* Asked between the batches of a long round. */
+bool rounds_is_stopping(struct rounds *r);
 void rounds_stop(struct rounds *r);
 
 /* New work may be there: wakes parked claims and the relay. */

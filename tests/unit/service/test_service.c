@@ -444,6 +444,68 @@ static void a_lost_lease_goes_to_another_and_the_late_report_is_swept(void **sta
     assert_int_equal(report(s, &second, ATTEMPT_DONE, ERROR_NONE, NULL).word, REPORT_RECORDED);
 }
 
+static void a_stale_report_cannot_remove_what_others_wrote(void **state)
+{
+    struct fixture *f = *state;
+    struct service *s = begin(f);
+    struct artifact output;
+    char id[ID_TEXT_MAX];
+
+    submit_noop(s, id);
+    struct work w = claim_now(s), forger = w;
+    snprintf(output.key, sizeof output.key, "%.200stotals.csv", w.output_prefix);
+    put_object(f, output.key, &output);
+    memset(forger.token, '0', sizeof forger.token - 1);
+    assert_int_equal(report(s, &forger, ATTEMPT_DONE, ERROR_NONE, &output).word, REPORT_STALE);
+    assert_true(object_exists(f, output.key)); /* of the running attempt */
+    assert_int_equal(report(s, &w, ATTEMPT_DONE, ERROR_NONE, &output).word, REPORT_RECORDED);
+    assert_int_equal(report(s, &forger, ATTEMPT_DONE, ERROR_NONE, &output).word, REPORT_STALE);
+    assert_true(object_exists(f, output.key)); /* of the recorded one */
+}
+
+static void a_stale_report_is_stale_whatever_else_is_wrong_with_it(void **state)
+{
+    struct fixture *f = *state;
+    struct artifact missing = {.size = 1};
+    char id[ID_TEXT_MAX];
+
+    struct service *s = begin(f);
+    submit_noop(s, id);
+    struct work w = claim_now(s);
+    snprintf(missing.key, sizeof missing.key, "%.200stotals.csv", w.output_prefix);
+    OK(service_cancel(s, id, NULL, &err));
+    assert_int_equal(report(s, &w, ATTEMPT_DONE, ERROR_NONE, &missing).word, REPORT_STALE);
+    assert_int_equal(report(s, &w, ATTEMPT_DONE, ERROR_NONE, &missing).word, REPORT_STALE);
+}
+
+/* The reaper wakes the hub; stopping freed the hub first once. */
+static void a_service_stops_while_its_reaper_returns_tasks(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_TEXT_MAX];
+
+    f->config.lease_ms = 1;
+    f->config.max_attempts = 100;
+    submit_noop(begin(f), id);
+    for (int i = 0; i < 20; i++) {
+        claim_now(f->service);
+        service_stop_free(f->service);
+        begin(f);
+    }
+}
+
+static void a_configured_type_must_be_a_name(void **state)
+{
+    struct fixture *f = *state;
+    struct service_parts parts = {&f->config, f->store, f->objects, f->broker};
+
+    free(f->config.task_types);
+    f->config.task_types = strdup("mail, send \"x\"");
+    assert_int_equal(service_start(&parts, &f->service, &err), -E_BAD_VALUE);
+    assert_non_null(strstr(err.text, "TASK_TYPES: 'send \"x\"'"));
+    assert_null(f->service);
+}
+
 static void a_heartbeat_of_a_cancelled_attempt_says_so(void **state)
 {
     struct service *s = begin(*state);
@@ -516,12 +578,14 @@ static void a_foreign_worker_starts_and_completes_by_status(void **state)
     task_release(&t);
     assert_int_equal(service_put_state(s, id, TASK_PROCESSING, &t, &err), -E_BAD_STATE);
     assert_int_equal(service_notify(s, id, true, "/etc/passwd", &err), -E_BAD_VALUE);
+    put_object(f, "raw_data/of-another.csv", &output);
+    assert_int_equal(service_notify(s, id, true, output.key, &err), -E_BAD_VALUE);
     snprintf(path, sizeof path, "%s/objects/processed_data/x.csv", f->dir);
     OK(service_notify(s, id, true, path, &err));
     OK(store_get(f->store, id, &t, &err));
     assert_int_equal(t.state, TASK_DONE);
     assert_string_equal(t.output.key, "processed_data/x.csv");
-    assert_string_equal(t.output.sha256, output.sha256);
+    assert_int_equal(t.output.size, 6);
     task_release(&t);
 }
 
@@ -535,6 +599,9 @@ static void readiness_names_a_disk_that_is_low(void **state)
     service_readiness(s, &r);
     assert_true(r.is_ready);
     assert_string_equal(r.broker, "none");
+    service_end_readiness(s);
+    service_readiness(s, &r);
+    assert_false(r.is_ready);
     f->config.min_free_bytes = INT64_MAX;
     service_readiness(s, &r);
     assert_false(r.is_ready);
@@ -561,6 +628,10 @@ int main(void)
         TEST(an_input_error_is_final_and_a_transient_one_is_tried_again),
         TEST(a_released_attempt_is_to_be_had_at_once),
         TEST(a_lost_lease_goes_to_another_and_the_late_report_is_swept),
+        TEST(a_stale_report_cannot_remove_what_others_wrote),
+        TEST(a_stale_report_is_stale_whatever_else_is_wrong_with_it),
+        TEST(a_service_stops_while_its_reaper_returns_tasks),
+        TEST(a_configured_type_must_be_a_name),
         TEST(a_heartbeat_of_a_cancelled_attempt_says_so),
         TEST(only_a_failed_task_is_retried_with_a_fresh_budget),
         TEST(cancelling_twice_is_fine_and_cancelling_done_work_is_not),
