@@ -98,7 +98,7 @@ scripts/check_docs.sh "$build/bin" || checks=1
 
 say "test"
 tests=0
-ctest --test-dir "$build" --output-on-failure "${ctest_args[@]}" 2>&1 | tee "$temp/ctest" || tests=$?
+ctest --test-dir "$build" -j "$(nproc)" --output-on-failure "${ctest_args[@]}" 2>&1 | tee "$temp/ctest" || tests=$?
 
 [ $checks -eq 0 ] || echo "test.sh: a house rule is broken, see above"
 [ $tests -ne 0 ] || tests=$checks
