@@ -8,7 +8,7 @@
 
 #include "clock.h"
 
-enum { LINE_MAX_BYTES = 4096 };
+enum { LINE_MAX_BYTES = 4096, BRAKE_MS = 1000 };
 
 static struct {
     enum log_level level;
@@ -133,4 +133,18 @@ void log_write(enum log_level level, const char *event, const struct log_field *
 
     ssize_t ignored = write(STDERR_FILENO, l.text, l.len);
     (void)ignored;
+}
+
+bool log_brake_pass(struct log_brake *b, int64_t *ret_held)
+{
+    int64_t now = clock_mono_ms();
+    long long free_at = atomic_load(&b->free_at_ms);
+
+    if (now < free_at ||
+        !atomic_compare_exchange_strong(&b->free_at_ms, &free_at, now + BRAKE_MS)) {
+        atomic_fetch_add(&b->held, 1);
+        return false;
+    }
+    *ret_held = atomic_exchange(&b->held, 0);
+    return true;
 }

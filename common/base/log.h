@@ -9,6 +9,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -44,6 +45,14 @@ static inline const char *log_text(const char *text)
 #define LOG_S(key, value) {key, log_text(value), 0}
 #define LOG_I(key, value) {key, 0, (int64_t)(value)}
 /* clang-format on */
+
+/* For lines that a storm of requests would repeat: one a second. Static, zeroed. */
+struct log_brake {
+    atomic_llong free_at_ms; /* monotonic */
+    atomic_llong held;
+};
+/* May a line be written now? Then *ret_held is how many were held back since the last. */
+bool log_brake_pass(struct log_brake *b, int64_t *ret_held);
 
 #define log_event(level, event, ...)                                                           \
     do {                                                                                       \

@@ -43,6 +43,15 @@ static bool media_is_raw_upload(const char *content_type)
     return false;
 }
 
+static void text_release(struct exchange *x)
+{
+    if (x->body.text.data)
+        buf_release(&x->body.text);
+    if (x->body.charged)
+        atomic_fetch_sub(&x->budget->used, x->body.charged);
+    x->body.charged = 0;
+}
+
 static bool refuse_too_big(struct exchange *x)
 {
     const char *what = x->body.kind == BODY_IS_TEXT ? "Body too large" : "File too large";
@@ -231,7 +240,7 @@ bool body_begin(struct exchange *x)
     case HTTP_BODY_UPLOAD:
         return begin_upload(x);
     case HTTP_BODY_BATCH:
-        limit *= 16;
+        limit *= BODY_BATCH_FACTOR;
         break;
     case HTTP_BODY_JSON:
         break;
@@ -239,6 +248,31 @@ bool body_begin(struct exchange *x)
     if (!begin_json(x, limit))
         return false;
     return x->verdict.content_length <= limit || refuse_too_big(x);
+}
+
+void body_budget_init(struct body_budget *b, int64_t max_json_bytes)
+{
+    int64_t one = 2 * BODY_BATCH_FACTOR * max_json_bytes; /* a buf grows by doubling */
+
+    atomic_init(&b->used, 0);
+    b->limit = one > BODY_BUDGET_BYTES ? one : BODY_BUDGET_BYTES;
+}
+
+/* Pays for the memory that the text takes by now. False when the budget is spent: then the
+ * text goes at once. */
+static bool text_charge(struct exchange *x)
+{
+    struct body *body = &x->body;
+    int64_t cap = (int64_t)body->text.cap;
+    int64_t more = cap > BODY_FREE_BYTES ? cap - body->charged : 0;
+
+    if (more == 0)
+        return true;
+    body->charged += more;
+    if (atomic_fetch_add(&x->budget->used, more) + more <= x->budget->limit)
+        return true;
+    text_release(x);
+    return false;
 }
 
 bool body_feed(struct exchange *x, const char *bytes, size_t len)
@@ -254,6 +288,10 @@ bool body_feed(struct exchange *x, const char *bytes, size_t len)
         buf_append(&body->text, bytes, len);
         if (!buf_ok(&body->text))
             result = err_set(&err, -E_NO_MEMORY, "no memory for the body");
+        if (!text_charge(x)) {
+            reply_problem(x, 503, NULL, "too many large bodies are being received");
+            return false;
+        }
     } else if (body->kind == BODY_IS_RAW) {
         result = sink_bytes(x, bytes, len, &err);
     } else if (body->kind == BODY_IS_FORM) {
@@ -297,6 +335,5 @@ void body_release(struct exchange *x)
         }
         free(body->form);
     }
-    if (body->text.data)
-        buf_release(&body->text);
+    text_release(x);
 }

@@ -6,6 +6,7 @@
 #ifndef HTTP_BODY_H
 #define HTTP_BODY_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -14,7 +15,22 @@
 #include "multipart.h"
 #include "text.h"
 
-enum { BODY_FIELDS_MAX = 16, BODY_FIELD_BYTES_MAX = 256, BODY_FORM_SLACK = 65536 };
+enum {
+    BODY_FIELDS_MAX = 16,
+    BODY_FIELD_BYTES_MAX = 256,
+    BODY_FORM_SLACK = 65536,
+    BODY_BATCH_FACTOR = 16, /* HTTP_BODY_BATCH: times the JSON limit */
+    BODY_FREE_BYTES = 4096, /* memory of a body that is not counted */
+    BODY_BUDGET_BYTES = 64 * 1024 * 1024
+};
+
+/* The memory of all JSON bodies of a server, from their first byte to their reply. It is
+ * taken as bytes come, not by what a client announces. Small bodies are not counted (the
+ * limit of connections bounds them), so a heartbeat gets through whatever else is sent. */
+struct body_budget {
+    atomic_llong used;
+    int64_t limit;
+};
 
 struct exchange;
 
@@ -23,6 +39,7 @@ struct body {
     int64_t limit;    /* bytes of the body, framing of a form included */
     int64_t received; /* bytes of it so far */
     struct buf text;  /* TEXT: the body. FORM: the field that is coming in */
+    int64_t charged;  /* what text takes of the budget */
     void *sink;       /* RAW and FORM: from sink.begin, until the handler takes it */
     uint64_t sunk;    /* bytes written to the sink */
     char filename[TEXT_NAME_MAX];
@@ -35,6 +52,9 @@ struct body {
         size_t fields;
     } * form;
 };
+
+/* Room for BODY_BUDGET_BYTES, or for one body of the batch limit if that is more. */
+void body_budget_init(struct body_budget *b, int64_t max_json_bytes);
 
 /* Chooses by the route and the header, and begins the sink. */
 bool body_begin(struct exchange *x);

@@ -100,22 +100,17 @@ void exchange_begin(struct exchange *x, const struct gate_request *request)
         reply_problem(x, 503, NULL, "out of memory");
         return;
     }
+    const char *twice = target_repeated(&x->target);
+    if (twice) {
+        reply_problem(x, 400, NULL, "%.100s: this query parameter came more than once", twice);
+        return;
+    }
     int status = router_find(x->options->routes, x->method, x->target.path,
                              x->target.path_parts, &x->match);
     if (status != 200)
         refuse_route(x, status);
     else
         body_begin(x);
-}
-
-enum http_method exchange_method(const struct exchange *x)
-{
-    return x->method;
-}
-
-const char *exchange_path(const struct exchange *x)
-{
-    return x->target.path;
 }
 
 const char *exchange_param(const struct exchange *x, size_t index)

@@ -46,6 +46,7 @@ struct exchange {
     struct executor_job job;
     struct http_server *server;
     const struct http_options *options;
+    struct body_budget *budget;
     const char *local_address; /* "127.0.0.1:5000" of the listener */
     void *transport;           /* the library's connection */
     struct conn *conn;

@@ -110,7 +110,7 @@ static struct refusal check_meaning(const struct gate_request *r)
 {
     const char *expect = header_get(r, "Expect");
 
-    if (strcmp(r->version, "HTTP/1.1") == 0 && !header_get(r, "Host"))
+    if (strcmp(r->version, "HTTP/1.0") != 0 && !header_get(r, "Host"))
         return (struct refusal){400, "the Host header is missing"};
     if (header_get(r, "Content-Encoding"))
         return (struct refusal){415, "a Content-Encoding of the request is not supported"};

@@ -33,6 +33,14 @@ static int split(const char *where, char host[LISTEN_TEXT_MAX], const char **ret
     return 0;
 }
 
+int listen_check(const char *where, struct err *err)
+{
+    char host[LISTEN_TEXT_MAX];
+    const char *port;
+
+    return split(where, host, &port, err);
+}
+
 static int describe(int fd, char ret_address[LISTEN_TEXT_MAX])
 {
     struct sockaddr_storage addr;

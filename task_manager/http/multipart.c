@@ -13,31 +13,68 @@ enum { IN_PREAMBLE, IN_DELIMITER_TAIL, IN_HEADER, IN_DATA, IN_EPILOGUE };
 #define BOUNDARY_CHARS                                                                         \
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'()+_,./:=?- "
 
+/* One parameter, "key=token" or "key=\"quoted\"", at p. Its value is unquoted in place (a
+ * backslash escapes one of `escaped`) and ended with a NUL. Returns the place after it and
+ * after the semicolon that follows, or NULL when it cannot be read. */
+static char *take_parameter(char *p, const char *escaped, size_t *ret_key_len, char **ret_value)
+{
+    *ret_key_len = strcspn(p, "=;\" \t");
+    if (*ret_key_len == 0 || p[*ret_key_len] != '=')
+        return NULL;
+    p += *ret_key_len + 1;
+    char *out = p;
+    *ret_value = p;
+    if (*p == '"') {
+        for (p++; *p != '"'; p++) {
+            if (*p == '\\' && p[1] && strchr(escaped, p[1]))
+                p++;
+            if (*p == '\0')
+                return NULL;
+            *out++ = *p;
+        }
+        p++;
+    } else {
+        p += strcspn(p, "; \t\"");
+        out = p;
+    }
+    p += strspn(p, " \t");
+    if (*p != ';' && *p != '\0')
+        return NULL;
+    p += *p == ';';
+    *out = '\0';
+    return p + strspn(p, " \t");
+}
+
 bool multipart_boundary(const char *content_type, char ret_boundary[MULTIPART_BOUNDARY_MAX + 1])
 {
     static const char type[] = "multipart/form-data";
-    const char *p = content_type;
+    char copy[MULTIPART_TYPE_MAX + 1];
+    const char *boundary = NULL;
+    size_t size = strnlen(content_type, sizeof copy);
 
-    if (strncasecmp(p, type, sizeof type - 1) != 0)
+    if (size == sizeof copy || strncasecmp(content_type, type, sizeof type - 1) != 0)
         return false;
-    p += sizeof type - 1;
+    memcpy(copy, content_type, size + 1);
+    char *p = copy + sizeof type - 1;
     p += strspn(p, " \t");
     if (*p++ != ';')
         return false;
     p += strspn(p, " \t");
-    if (strncasecmp(p, "boundary=", 9) != 0)
+    while (*p) {
+        size_t key_len;
+        char *key = p, *value;
+        p = take_parameter(p, "\"\\", &key_len, &value);
+        bool is_boundary = p && key_len == 8 && strncasecmp(key, "boundary", 8) == 0;
+        if (!p || (is_boundary && boundary))
+            return false;
+        if (is_boundary)
+            boundary = value;
+    }
+    size_t len = boundary ? strspn(boundary, BOUNDARY_CHARS) : 0;
+    if (len == 0 || boundary[len] != '\0' || len > MULTIPART_BOUNDARY_MAX ||
+        boundary[len - 1] == ' ')
         return false;
-    p += 9;
-    bool quoted = *p == '"';
-    p += quoted;
-    size_t len = strspn(p, BOUNDARY_CHARS);
-    const char *end = p + len;
-    if (quoted ? *end != '"' || end[1] != '\0' : *end != '\0')
-        return false;
-    if (len == 0 || len > MULTIPART_BOUNDARY_MAX || p[len - 1] == ' ')
-        return false;
-    memcpy(ret_boundary, p, len);
-    ret_boundary[len] = '\0';
+    memcpy(ret_boundary, boundary, len + 1);
     return true;
 }
 
@@ -118,39 +155,6 @@ static int take_tail(struct multipart *m, char c, struct err *err)
     return 0;
 }
 
-/* One parameter, "key=token" or "key=\"quoted\"", at p. Its value is unquoted in place (a
- * backslash escapes only a quote, for browsers send file paths with plain backslashes) and
- * ended with a NUL. Returns the place after it and after the semicolon that follows, or NULL
- * when it cannot be read. */
-static char *take_parameter(char *p, size_t *ret_key_len, char **ret_value)
-{
-    *ret_key_len = strcspn(p, "=;\" \t");
-    if (*ret_key_len == 0 || p[*ret_key_len] != '=')
-        return NULL;
-    p += *ret_key_len + 1;
-    char *out = p;
-    *ret_value = p;
-    if (*p == '"') {
-        for (p++; *p != '"'; p++) {
-            if (*p == '\\' && p[1] == '"')
-                p++;
-            if (*p == '\0')
-                return NULL;
-            *out++ = *p;
-        }
-        p++;
-    } else {
-        p += strcspn(p, "; \t\"");
-        out = p;
-    }
-    p += strspn(p, " \t");
-    if (*p != ';' && *p != '\0')
-        return NULL;
-    p += *p == ';';
-    *out = '\0';
-    return p + strspn(p, " \t");
-}
-
 /* "form-data; name=…; filename=…" */
 static int take_disposition(char *p, char **ret_name, char **ret_file_name, struct err *err)
 {
@@ -165,7 +169,8 @@ static int take_disposition(char *p, char **ret_name, char **ret_file_name, stru
     while (*p) {
         size_t key_len;
         char *key = p, *value;
-        p = take_parameter(p, &key_len, &value);
+        /* Not the backslash: browsers send file paths with plain ones. */
+        p = take_parameter(p, "\"", &key_len, &value);
         char **place = key_len == 4 && strncasecmp(key, "name", 4) == 0       ? ret_name
                        : key_len == 8 && strncasecmp(key, "filename", 8) == 0 ? ret_file_name
                                                                               : NULL;

@@ -15,7 +15,7 @@
 
 #include "err.h"
 
-enum { MULTIPART_BOUNDARY_MAX = 70, MULTIPART_HEADER_MAX = 2048 };
+enum { MULTIPART_BOUNDARY_MAX = 70, MULTIPART_HEADER_MAX = 2048, MULTIPART_TYPE_MAX = 1024 };
 
 struct multipart_events {
     /* A part begins. file_name is NULL when the part has none; both live for the call. */
@@ -35,8 +35,8 @@ struct multipart {
     size_t header_len;
 };
 
-/* The boundary of a Content-Type that is multipart/form-data with exactly that one, sound
- * parameter. False otherwise. */
+/* The boundary of a Content-Type that is multipart/form-data with exactly one, sound boundary
+ * among its parameters, at most MULTIPART_TYPE_MAX bytes long. False otherwise. */
 bool multipart_boundary(const char *content_type,
                         char ret_boundary[MULTIPART_BOUNDARY_MAX + 1]);
 

@@ -149,17 +149,46 @@ void reply_problem(struct exchange *x, int status, const char *short_error,
     answer_problem(x, status, reply_reason(status), short_error, detail);
 }
 
+/* What outsiders are told of failures that are ours; the sentence of the err may name users,
+ * hosts and paths. */
+static const char *public_sentence(int code)
+{
+    static const char *const sentences[E__COUNT] = {
+        [E_NO_MEMORY] = "the server is out of memory at the moment; nothing was accepted",
+        [E_UNAVAILABLE] = "the database cannot be reached at the moment; nothing was accepted",
+        [E_UNKNOWN_OUTCOME] =
+            "the database went away while this was being recorded; it may have been",
+        [E_TIMEOUT] = "this took too long; try again",
+        [E_NO_SPACE] = "there is not enough disk space at the moment; nothing was accepted",
+        [E_CORRUPT] = "what is stored for this is damaged",
+    };
+    bool is_ours = code < 0 && code > -E__COUNT;
+
+    return is_ours && sentences[-code] ? sentences[-code] : "an internal error occurred";
+}
+
+static void log_failure(const struct exchange *x, const struct err *err)
+{
+    static struct log_brake brakes[E__COUNT + 1]; /* the last for what is no code of ours */
+    int code = err->code <= 0 && err->code > -E__COUNT ? -err->code : E__COUNT;
+    bool is_bug = err_class_of(err->code) == ERR_BUG;
+    int64_t held;
+
+    if (log_brake_pass(&brakes[code], &held))
+        log_event(is_bug ? LOG_ERROR : LOG_WARN, "http.request_failed",
+                  LOG_S("path", x->target.path), LOG_S("code", err_name(err->code)),
+                  LOG_S("error", err->text), LOG_I("unlogged", held));
+}
+
 void reply_err(struct exchange *x, const struct err *err)
 {
     int status = err_http_status(err->code);
-    bool is_bug = err_class_of(err->code) == ERR_BUG;
     char detail[ERR_TEXT_MAX];
 
     if (status >= 500)
-        log_event(is_bug ? LOG_ERROR : LOG_WARN, "http.request_failed",
-                  LOG_S("path", x->target.path), LOG_S("code", err_name(err->code)),
-                  LOG_S("error", err->text));
-    snprintf(detail, sizeof detail, "%s", is_bug ? "an internal error occurred" : err->text);
+        log_failure(x, err);
+    snprintf(detail, sizeof detail, "%s",
+             status >= 500 ? public_sentence(err->code) : err->text);
     answer_problem(x, status, err_title(err->code), NULL, detail);
 }
 

@@ -8,7 +8,8 @@
 
 const struct http_route *api_routes(void)
 {
-#define R(method, pattern, body, handler) {HTTP_##method, pattern, HTTP_BODY_##body, handler},
+#define R(method, pattern, body, lane, handler)                                                \
+    {HTTP_##method, pattern, HTTP_BODY_##body, HTTP_LANE_##lane, handler},
     static const struct http_route routes[] = {
 #include "routes.def"
         {0}};

@@ -15,7 +15,7 @@ struct api {
 const struct http_route *api_routes(void);
 struct http_sink api_sink(void);
 
-#define R(method, pattern, body, handler) void handler(struct exchange *x, void *context);
+#define R(method, pattern, body, lane, handler) void handler(struct exchange *x, void *context);
 #include "routes.def"
 #undef R
 

@@ -1,7 +1,9 @@
 /* routes_ops.c - for those who run it: alive, ready, metrics. */
 #include <jansson.h>
+#include <string.h>
 
 #include "json_read.h"
+#include "log.h"
 #include "metrics.h"
 #include "routes.h"
 
@@ -21,16 +23,23 @@ void route_health(struct exchange *x, void *context)
 
 void route_ready(struct exchange *x, void *context)
 {
+    static struct log_brake brake;
     const struct api *api = context;
     struct readiness r;
+    int64_t held;
 
     service_readiness(api->service, &r);
+    if (!r.is_ready && log_brake_pass(&brake, &held))
+        log_warn("http.not_ready", LOG_S("store", r.store), LOG_S("disk", r.disk));
+    /* What is wrong may name users, hosts and paths: that is for the log. */
+    const char *store = strcmp(r.store, "ok") == 0 ? "ok" : "unavailable";
+    const char *disk = strcmp(r.disk, "ok") == 0 ? "ok" : "low";
     reply_json_take(x, r.is_ready ? 200 : 503,
                     json_text_take(json_pack("{s:s,s:s,s:s,s:s,s:{s:I,s:I}}", "status",
-                                             r.is_ready ? "ready" : "not ready", "store",
-                                             r.store, "disk", r.disk, "broker", r.broker,
-                                             "outbox", "rows", (json_int_t)r.outbox,
-                                             "oldest_ms", (json_int_t)r.outbox_oldest_ms)));
+                                             r.is_ready ? "ready" : "not ready", "store", store,
+                                             "disk", disk, "broker", r.broker, "outbox", "rows",
+                                             (json_int_t)r.outbox, "oldest_ms",
+                                             (json_int_t)r.outbox_oldest_ms)));
 }
 
 void route_metrics(struct exchange *x, void *context)

@@ -178,7 +178,7 @@ void route_task_list(struct exchange *x, void *context)
     }
     json_t *tasks = json_array();
     for (size_t i = 0; i < list.count; i++)
-        json_array_append_new(tasks, task_to_json(&list.items[i]));
+        json_array_append_new(tasks, task_entry_to_json(&list.items[i]));
     task_list_release(&list);
     bool more = page.filter.offset + page.size < total;
     reply_json_take(x, 200,
@@ -200,7 +200,7 @@ static int add_history(const struct api *api, const char *id, json_t *object, st
     int rc = store_attempts(store, id, SHOWN_EVENTS, &attempts, &attempt_count, err);
 
     if (!rc)
-        rc = store_events(store, id, 0, SHOWN_EVENTS, &events, &event_count, err);
+        rc = store_events(store, id, STORE_LATEST, SHOWN_EVENTS, &events, &event_count, err);
     if (!rc &&
         (json_object_set_new(object, "attempts", attempts_to_json(attempts, attempt_count)) ||
          json_object_set_new(object, "events", events_to_json(events, event_count))))

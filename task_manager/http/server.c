@@ -1,6 +1,7 @@
 /* server.c - the one file that knows libmicrohttpd (written against 0.9.75; 1.0 fits too).
  *
- * The life of a request, all on the byte-moving thread of its connection but for HANDLING:
+ * The life of a request, all on the byte-moving thread of its connection but for HANDLING
+ * (which routes of HTTP_LANE_INLINE go without):
  *
  *   on_request_line   the raw target is known: the exchange is made
  *   on_request, NEW   the header is whole: gate, route, kind of body, sink.begin
@@ -73,6 +74,7 @@ struct http_server {
     size_t listener_count;
     struct executor *executor;
     struct deadline *deadline;
+    struct body_budget bodies;
     atomic_int connections;
     atomic_int resuming; /* threads inside MHD_resume_connection */
     atomic_bool stopping;
@@ -187,14 +189,25 @@ static void job_drop(struct executor_job *job)
     reply_problem(exchange_of_job(job), 503, NULL, "the server is stopping");
 }
 
+/* The stage stays BODY, so that the reply is looked at here instead of resuming. */
+static enum MHD_Result run_inline(struct exchange *x)
+{
+    x->match.route->handle(x, x->options->context);
+    assert(x->reply.kind != REPLY_NONE);
+    return queue_reply(x);
+}
+
 static void hand_over(struct exchange *x)
 {
+    bool is_worker = x->match.route->lane == HTTP_LANE_WORKER;
+
     x->stage = EXCHANGE_HANDLING;
     x->job.run = job_run;
     x->job.drop = job_drop;
     conn_enter(x->conn, CONN_HANDLING);
     MHD_suspend_connection(x->transport);
-    int result = executor_submit(x->server->executor, &x->job);
+    int result = executor_submit(x->server->executor,
+                                 is_worker ? EXECUTOR_RESERVED : EXECUTOR_COMMON, &x->job);
     if (result == -E_OVERLOAD)
         reply_problem(x, 503, NULL, "too many requests are waiting");
     else if (result < 0)
@@ -298,6 +311,8 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
         return body_feed(x, bytes, size) ? MHD_YES : refuse_within_body(x);
     }
     if (x->reply.kind == REPLY_NONE && body_end(x)) {
+        if (x->match.route->lane == HTTP_LANE_INLINE)
+            return run_inline(x);
         hand_over(x);
         return MHD_YES;
     }
@@ -312,6 +327,7 @@ static void *on_request_line(void *cls, const char *target, struct MHD_Connectio
     (void)connection;
     if (x) {
         x->server = l->server;
+        x->budget = &l->server->bodies;
         x->local_address = l->address;
     }
     return x;
@@ -443,6 +459,19 @@ static int start_all(struct http_server *s, struct err *err)
     return result;
 }
 
+int http_check_listen(const char *listen, struct err *err)
+{
+    char where[LISTEN_TEXT_MAX];
+    int result = 0, count = 0;
+
+    for (const char *at = listen;
+         result == 0 && (at = config_list_next(at, where, sizeof where)) != NULL; count++)
+        result = listen_check(where, err);
+    if (result == 0 && count == 0)
+        result = err_set(err, -E_BAD_VALUE, "no address to listen on");
+    return result;
+}
+
 int http_server_start(const struct http_options *options, struct http_server **ret,
                       struct err *err)
 {
@@ -453,6 +482,7 @@ int http_server_start(const struct http_options *options, struct http_server **r
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the HTTP server");
     s->options = *options;
+    body_budget_init(&s->bodies, options->max_json_bytes);
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -3,7 +3,9 @@
  * server.c is the only file that knows libmicrohttpd. A request passes the gate (framing,
  * target, limits), is matched against the route table, its body is collected (JSON) or
  * streamed into a sink (upload), and only then its handler runs, on one of the handler
- * threads, so that nothing a handler waits for ever stops the threads that move bytes.
+ * threads, so that nothing a handler waits for ever stops the threads that move bytes. (A
+ * handler that waits for nothing may run on those: HTTP_LANE_INLINE.) All bodies together
+ * hold 64 MiB of memory, or room for one body of the batch limit; past that they get 503.
  *
  * A handler gets an `exchange` and must see to it that exactly one reply_* is called for it,
  * before it returns or later from any thread (long polls). After that call the exchange is
@@ -32,12 +34,22 @@ enum http_body {
                       * too. */
 };
 
+/* Where a handler runs. */
+enum http_lane {
+    HTTP_LANE_COMMON, /* on a handler thread */
+    HTTP_LANE_WORKER, /* the same, but some of the threads are kept free for these (executor.h):
+                       * leases must be renewed although everything else is waiting */
+    HTTP_LANE_INLINE  /* on the byte-moving thread itself: for handlers that never block and
+                       * reply before they return. Answered whatever the others wait for */
+};
+
 enum { HTTP_PARAM_MAX = 2 };
 
 struct http_route {
     enum http_method method; /* HTTP_GET serves HEAD too */
     const char *pattern;     /* "/v1/tasks/{id}/retry": {id} matches one segment */
     enum http_body body;
+    enum http_lane lane;
     void (*handle)(struct exchange *x, void *context);
 };
 
@@ -64,6 +76,9 @@ struct http_options {
     void *context; /* handed to handlers and sink.begin */
 };
 
+/* Is the list one that http_server_start could try? E_BAD_VALUE names the wrong address. */
+int http_check_listen(const char *listen, struct err *err);
+
 /* Binds, starts threads (with all signals blocked), serves; ignores SIGPIPE for the process.
  * Copies the options. E_BAD_VALUE for a bad address, E_UNAVAILABLE naming the address that is
  * taken. May block in a name lookup. */
@@ -80,8 +95,6 @@ void http_server_stop_free(struct http_server *s, int64_t grace_ms);
 
 /* -- the request -- */
 
-enum http_method exchange_method(const struct exchange *x);
-const char *exchange_path(const struct exchange *x); /* without query and trailing slash */
 const char *exchange_param(const struct exchange *x, size_t index); /* the {…} in order */
 /* A query parameter, percent-decoded and valid UTF-8 without control bytes; NULL without. */
 const char *exchange_query(const struct exchange *x, const char *name);
@@ -119,7 +132,9 @@ void reply_text(struct exchange *x, int status, const char *content_type, const 
  * clients read (NULL: the title). */
 void reply_problem(struct exchange *x, int status, const char *short_error,
                    const char *detail_fmt, ...) __attribute__((format(printf, 4, 5)));
-/* The problem for an err: status and title by its code; a BUG's sentence is not shown. */
+/* The problem for an err: status and title by its code. Its sentence is shown below 500; of
+ * anything else outsiders get a general one, and the log the err (one line a second and code).
+ */
 void reply_err(struct exchange *x, const struct err *err);
 
 struct file_reply {

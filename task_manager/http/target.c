@@ -63,3 +63,12 @@ const char *target_query(const struct target *t, const char *name)
             return t->query[i].value;
     return NULL;
 }
+
+const char *target_repeated(const struct target *t)
+{
+    for (size_t i = 1; i < t->query_count; i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(t->query[i].name, t->query[j].name) == 0)
+                return t->query[i].name;
+    return NULL;
+}

@@ -26,5 +26,8 @@ bool target_parse(struct target *t);
 void target_release(struct target *t);
 
 const char *target_query(const struct target *t, const char *name); /* NULL without */
+/* The name of a parameter that came more than once: which one counts would be a guess. NULL
+ * when there is none. */
+const char *target_repeated(const struct target *t);
 
 #endif

@@ -38,12 +38,12 @@ static json_t *error_to_json(const struct task_error *e)
                      "message", e->message);
 }
 
-json_t *task_to_json(const struct task *t)
+json_t *task_entry_to_json(const struct task *t)
 {
     /* The first line is what clients of the old API read. */
     return json_pack(
         "{s:s,s:s,s:s,s:o,s:o,s:o,"
-        "s:s,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:o,s:o,s:o}",
+        "s:s,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:o}",
         "id", t->id, "task_type", t->type, "status", task_state_name(t->state),
         "file_input_path", text_or_null(t->input.key), "file_output_path",
         text_or_null(t->output.key), "time_stamp", time_to_json(t->created_ms), /**/
@@ -53,8 +53,19 @@ json_t *task_to_json(const struct task *t)
         time_to_json(t->started_ms), "finished_at", time_to_json(t->finished_ms), "progress",
         t->progress, "worker", text_or_null(t->worker), "input_name",
         text_or_null(t->input_name), "input", artifact_to_json(&t->input), "output",
-        artifact_to_json(&t->output), "error", error_to_json(&t->error), "params",
-        object_or_null(t->params), "result", object_or_null(t->result));
+        artifact_to_json(&t->output), "error", error_to_json(&t->error));
+}
+
+json_t *task_to_json(const struct task *t)
+{
+    json_t *task = task_entry_to_json(t);
+
+    if (json_object_set_new(task, "params", object_or_null(t->params)) ||
+        json_object_set_new(task, "result", object_or_null(t->result))) {
+        json_decref(task);
+        return NULL;
+    }
+    return task;
 }
 
 static json_t *attempt_to_json(const struct attempt *a)

@@ -70,7 +70,7 @@ static bool reap_batch(struct service *s, struct err *err)
 static int refresh_counts(struct service *s, struct err *err)
 {
     struct store_counts c;
-    int rc = store_counts(s->parts.store, &c, err);
+    int rc = store_counts(s->parts.store, s->parts.config->max_queued + 1, &c, err);
 
     if (rc)
         return rc;

@@ -18,11 +18,11 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const struct http_route routes[] = {
-    {HTTP_GET, "/", HTTP_BODY_NONE, NULL},
-    {HTTP_GET, "/v1/tasks", HTTP_BODY_NONE, NULL},
-    {HTTP_POST, "/v1/tasks/{id}/steps/{step}", HTTP_BODY_JSON, NULL},
-    {HTTP_PUT, "/v1/{a}/{b}", HTTP_BODY_JSON, NULL},
-    {HTTP_GET, NULL, HTTP_BODY_NONE, NULL},
+    {HTTP_GET, "/", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+    {HTTP_GET, "/v1/tasks", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+    {HTTP_POST, "/v1/tasks/{id}/steps/{step}", HTTP_BODY_JSON, HTTP_LANE_COMMON, NULL},
+    {HTTP_PUT, "/v1/{a}/{b}", HTTP_BODY_JSON, HTTP_LANE_COMMON, NULL},
+    {HTTP_GET, NULL, HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
 };
 
 static void check_path(const char *path)

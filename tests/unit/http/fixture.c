@@ -166,20 +166,24 @@ static void get_file(struct exchange *x, void *context)
 }
 
 static const struct http_route routes[] = {
-    {HTTP_GET, "/ping", HTTP_BODY_NONE, get_ping},
-    {HTTP_GET, "/items/{id}", HTTP_BODY_NONE, any_item},
-    {HTTP_PUT, "/items/{id}", HTTP_BODY_JSON, any_item},
-    {HTTP_DELETE, "/items/{id}", HTTP_BODY_NONE, any_item},
-    {HTTP_GET, "/query", HTTP_BODY_NONE, get_query},
-    {HTTP_GET, "/base", HTTP_BODY_NONE, get_base},
-    {HTTP_GET, "/err/{code}", HTTP_BODY_NONE, get_err},
-    {HTTP_POST, "/echo", HTTP_BODY_JSON, post_echo},
-    {HTTP_POST, "/batch", HTTP_BODY_BATCH, post_echo},
-    {HTTP_POST, "/upload", HTTP_BODY_UPLOAD, post_upload},
-    {HTTP_GET, "/slow", HTTP_BODY_NONE, get_slow},
-    {HTTP_GET, "/park", HTTP_BODY_NONE, get_park},
-    {HTTP_GET, "/file", HTTP_BODY_NONE, get_file},
-    {HTTP_GET, NULL, HTTP_BODY_NONE, NULL},
+    {HTTP_GET, "/ping", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_ping},
+    {HTTP_GET, "/items/{id}", HTTP_BODY_NONE, HTTP_LANE_COMMON, any_item},
+    {HTTP_PUT, "/items/{id}", HTTP_BODY_JSON, HTTP_LANE_COMMON, any_item},
+    {HTTP_DELETE, "/items/{id}", HTTP_BODY_NONE, HTTP_LANE_COMMON, any_item},
+    {HTTP_GET, "/query", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_query},
+    {HTTP_GET, "/base", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_base},
+    {HTTP_GET, "/err/{code}", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_err},
+    {HTTP_POST, "/echo", HTTP_BODY_JSON, HTTP_LANE_COMMON, post_echo},
+    {HTTP_POST, "/batch", HTTP_BODY_BATCH, HTTP_LANE_COMMON, post_echo},
+    {HTTP_POST, "/upload", HTTP_BODY_UPLOAD, HTTP_LANE_COMMON, post_upload},
+    {HTTP_GET, "/slow", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_slow},
+    {HTTP_GET, "/worker/slow", HTTP_BODY_NONE, HTTP_LANE_WORKER, get_slow},
+    {HTTP_GET, "/worker/ping", HTTP_BODY_NONE, HTTP_LANE_WORKER, get_ping},
+    {HTTP_GET, "/now", HTTP_BODY_NONE, HTTP_LANE_INLINE, get_ping},
+    {HTTP_GET, "/park", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_park},
+    {HTTP_POST, "/hold", HTTP_BODY_BATCH, HTTP_LANE_COMMON, get_park},
+    {HTTP_GET, "/file", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_file},
+    {HTTP_GET, NULL, HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
 };
 
 void fixture_init(struct fixture *f)

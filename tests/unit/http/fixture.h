@@ -7,8 +7,11 @@
  *   GET /err/{code}      reply_err with that code
  *   POST /echo           the JSON body; /batch the same with the batch limit
  *   POST /upload         {"size":…,"hash":…,"filename":…,"note":…}
- *   GET /slow            answers when fixture_release was called
- *   GET /park            is parked; answered by fixture_answer_parked
+ *   GET /slow            answers when fixture_let_go was called; /worker/slow the same in the
+ *                        lane of workers
+ *   GET /worker/ping     "pong" from the lane of workers; /now from the byte-moving thread
+ *   GET /park            is parked, for fixture_take_parked; POST /hold the same with a body
+ *                        of the batch limit
  *   GET /file            fixture.file */
 #ifndef TEST_HTTP_FIXTURE_H
 #define TEST_HTTP_FIXTURE_H

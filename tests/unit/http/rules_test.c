@@ -170,6 +170,23 @@ static void gate_judges_headers(void **state)
     }
 }
 
+static void gate_wants_a_host_in_every_version_but_the_first(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *version;
+        int status;
+    } cases[] = {{"HTTP/1.0", 0}, {"HTTP/1.1", 400}, {"HTTP/1.2", 400}, {"HTTP/1.9", 400}};
+
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct gate_request r = {"GET", cases[i].version, "/", NULL, 0, 100};
+        struct gate_verdict v;
+        gate_check(&r, &v);
+        if (v.status != cases[i].status)
+            fail_msg("%s: %d", cases[i].version, v.status);
+    }
+}
+
 static void gate_limits_the_header(void **state)
 {
     (void)state;
@@ -258,14 +275,14 @@ static void router_matches_exactly(void **state)
 {
     (void)state;
     static const struct http_route routes[] = {
-        {HTTP_GET, "/v1/tasks", HTTP_BODY_NONE, NULL},
-        {HTTP_POST, "/v1/tasks", HTTP_BODY_JSON, NULL},
-        {HTTP_GET, "/v1/tasks/health", HTTP_BODY_NONE, NULL},
-        {HTTP_GET, "/v1/tasks/{id}", HTTP_BODY_NONE, NULL},
-        {HTTP_DELETE, "/v1/tasks/{id}", HTTP_BODY_NONE, NULL},
-        {HTTP_POST, "/v1/tasks/{id}/steps/{step}", HTTP_BODY_NONE, NULL},
-        {HTTP_GET, "/", HTTP_BODY_NONE, NULL},
-        {HTTP_GET, NULL, HTTP_BODY_NONE, NULL},
+        {HTTP_GET, "/v1/tasks", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+        {HTTP_POST, "/v1/tasks", HTTP_BODY_JSON, HTTP_LANE_COMMON, NULL},
+        {HTTP_GET, "/v1/tasks/health", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+        {HTTP_GET, "/v1/tasks/{id}", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+        {HTTP_DELETE, "/v1/tasks/{id}", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+        {HTTP_POST, "/v1/tasks/{id}/steps/{step}", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+        {HTTP_GET, "/", HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
+        {HTTP_GET, NULL, HTTP_BODY_NONE, HTTP_LANE_COMMON, NULL},
     };
     static const struct {
         enum http_method method;
@@ -428,11 +445,22 @@ static void boundaries_are_taken_only_from_sound_content_types(void **state)
         {"multipart/form-data", NULL},
         {"multipart/form-data; boundary=", NULL},
         {"multipart/form-data; boundary=\"\"", NULL},
-        {"multipart/form-data; boundary=XX; charset=utf-8", NULL},
-        {"multipart/form-data; charset=utf-8; boundary=XX", NULL},
+        {"multipart/form-data; boundary=XX; charset=utf-8", "XX"},
+        {"multipart/form-data; charset=utf-8; BOUNDARY=XX;", "XX"},
+        {"multipart/form-data; boundary=XX ;charset=\"utf-8\"", "XX"},
+        {"multipart/form-data; a=\"; boundary=YY\"; boundary=\"X X\"", "X X"},
+        {"multipart/form-data; a=\"\\\\\"; b=\"\\\"\"; boundary=XX", "XX"},
+        {"multipart/form-data; boundary=XX; boundary=XX", NULL},
+        {"multipart/form-data; boundary=XX; Boundary=\"YY\"", NULL},
+        {"multipart/form-data; charset=utf-8", NULL},
+        {"multipart/form-data; boundary=XX; charset", NULL},
+        {"multipart/form-data; boundary=XX, boundary=YY", NULL},
+        {"multipart/form-data; boundary=a b", NULL},
+        {"multipart/form-databoundary=XX", NULL},
         {"multipart/form-data; boundary=\"XX", NULL},
         {"multipart/form-data; boundary=\"XX\"x", NULL},
-        {"multipart/form-data; boundary=XX ", NULL},
+        {"multipart/form-data; boundary=XX ", "XX"},
+        {"multipart/form-data; boundary=\"XX \"", NULL},
         {"multipart/form-data; boundary=X\xc3", NULL},
         {"multipart/mixed; boundary=XX", NULL},
         {"multipart/form-data; boundary="
@@ -567,6 +595,7 @@ int main(void)
         cmocka_unit_test(gate_judges_targets),
         cmocka_unit_test(gate_limits_the_length_of_the_target_and_its_parameters),
         cmocka_unit_test(gate_judges_headers),
+        cmocka_unit_test(gate_wants_a_host_in_every_version_but_the_first),
         cmocka_unit_test(gate_limits_the_header),
         cmocka_unit_test(gate_tells_http_1_0_from_1_1),
         cmocka_unit_test(bare_line_feeds_and_folded_lines_are_seen_in_the_header_block),

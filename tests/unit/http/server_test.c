@@ -111,6 +111,7 @@ static void each_bad_request_gets_its_status_and_its_connection_is_closed(void *
         {400, "GET //ping HTTP/1.1\r\n" HOST "\r\n"},
         {400, "GET /ping?q=%00 HTTP/1.1\r\n" HOST "\r\n"},
         {501, "BREW /ping HTTP/1.1\r\n" HOST "\r\n"},
+        {400, "GET /ping HTTP/1.2\r\n\r\n"},
         {505, "GET /ping HTTP/2.0\r\n" HOST "\r\n"},
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -295,16 +296,33 @@ static void problems_have_type_title_status_detail_and_error(void **state)
     buf_release(&body);
 }
 
-static void errors_become_problems_and_a_bug_keeps_its_sentence(void **state)
+static void a_repeated_query_parameter_is_refused_by_name(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const queries[] = {"q=1&q=2", "q=1&a=3&q=1", "a&q=1&%71=2"};
+    struct buf body = BUF_INIT;
+    char request[128];
+
+    for (size_t i = 0; i < COUNT(queries); i++) {
+        snprintf(request, sizeof request, "GET /query?%s HTTP/1.1\r\n" HOST "\r\n", queries[i]);
+        assert_int_equal(client_ask(f->address, request, &body), 400);
+        assert_non_null(strstr(body.data, "\"detail\":\"q: "));
+    }
+    assert_int_equal(
+        client_ask(f->address, "GET /query?q=1&Q=2 HTTP/1.1\r\n" HOST "\r\n", NULL), 200);
+    buf_release(&body);
+}
+
+static void errors_become_problems_and_ours_keep_their_sentence(void **state)
 {
     struct fixture *f = *state;
     static const struct {
         int code, status;
         bool shown, retry;
     } cases[] = {{E_NOT_FOUND, 404, true, false}, {E_BAD_STATE, 409, true, false},
-                 {E_OVERLOAD, 429, true, true},   {E_UNAVAILABLE, 503, true, true},
-                 {E_NO_SPACE, 507, true, false},  {E_BUG, 500, false, false},
-                 {12345, 500, false, false}};
+                 {E_OVERLOAD, 429, true, true},   {E_UNAVAILABLE, 503, false, true},
+                 {E_NO_SPACE, 507, false, false}, {E_IO, 500, false, false},
+                 {E_BUG, 500, false, false},      {12345, 500, false, false}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct client c;
         struct answer a;
@@ -1319,7 +1337,8 @@ int main(void)
         T(head_has_the_headers_of_get_and_no_body),
         T(pipelined_requests_are_answered_in_order),
         T(problems_have_type_title_status_detail_and_error),
-        T(errors_become_problems_and_a_bug_keeps_its_sentence),
+        T(a_repeated_query_parameter_is_refused_by_name),
+        T(errors_become_problems_and_ours_keep_their_sentence),
         T(links_use_the_host_only_when_it_is_sound),
         T(a_reply_header_cannot_bring_another_with_it),
         T(json_bodies_need_their_type_and_keep_to_the_limit),
