@@ -184,7 +184,7 @@ int my_attempts(struct store *s, const char *id, int limit, struct attempt **ret
                 size_t *ret_count, struct err *err);
 int my_events(struct store *s, const char *id, int64_t after, int limit,
               struct task_event **ret, size_t *ret_count, struct err *err);
-int my_counts(struct store *s, struct store_counts *ret, struct err *err);
+int my_counts(struct store *s, int64_t limit, struct store_counts *ret, struct err *err);
 int my_claim(struct store *s, const struct claim *claim, struct claimed *ret, size_t *ret_count,
              struct err *err);
 int my_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,

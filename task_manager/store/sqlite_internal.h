@@ -137,7 +137,7 @@ int lite_attempts(struct store *s, const char *id, int limit, struct attempt **r
                   size_t *ret_count, struct err *err);
 int lite_events(struct store *s, const char *id, int64_t after, int limit,
                 struct task_event **ret, size_t *ret_count, struct err *err);
-int lite_counts(struct store *s, struct store_counts *ret, struct err *err);
+int lite_counts(struct store *s, int64_t limit, struct store_counts *ret, struct err *err);
 int lite_claim(struct store *s, const struct claim *claim, struct claimed *ret,
                size_t *ret_count, struct err *err);
 int lite_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,

@@ -23,7 +23,7 @@ static const struct store_ops *const backends[] = {&store_sqlite_ops, &store_mys
 static void assert_complete(const struct store_ops *ops)
 {
     assert(ops->name && ops->scheme && ops->migrations);
-    assert(ops->open && ops->close && ops->ping);
+    assert(ops->check_url && ops->open && ops->close && ops->ping);
     assert(ops->upgrade && ops->downgrade && ops->version);
     assert(ops->submit && ops->get && ops->list && ops->attempts && ops->events && ops->counts);
     assert(ops->claim && ops->renew && ops->move && ops->expired);
@@ -31,18 +31,33 @@ static void assert_complete(const struct store_ops *ops)
     assert(ops->forget_keys && ops->key_in_use);
 }
 
+static const struct store_ops *find_backend(const char *url, struct err *err)
+{
+    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
+        assert_complete(backends[i]);
+        if (strncmp(url, backends[i]->scheme, strlen(backends[i]->scheme)) == 0)
+            return backends[i];
+    }
+    err_set(err, -E_BAD_VALUE,
+            "the database URL must be sqlite:PATH or "
+            "mysql://user:password@host:port/database");
+    return NULL;
+}
+
+int store_check_url(const char *url, struct err *err)
+{
+    const struct store_ops *ops = find_backend(url, err);
+
+    return ops ? ops->check_url(url, err) : -E_BAD_VALUE;
+}
+
 int store_open(const char *url, int connections, struct store **ret, struct err *err)
 {
+    const struct store_ops *ops = find_backend(url, err);
+
     assert(connections > 0);
-    for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++) {
-        const struct store_ops *ops = backends[i];
-        assert_complete(ops);
-        if (strncmp(url, ops->scheme, strlen(ops->scheme)) == 0)
-            return ops->open(url, connections, ret, err);
-    }
-    return err_set(err, -E_BAD_VALUE,
-                   "the database URL must be sqlite:PATH or "
-                   "mysql://user:password@host:port/database");
+    int rc = ops ? ops->check_url(url, err) : -E_BAD_VALUE;
+    return rc ? rc : ops->open(url, connections, ret, err);
 }
 
 void store_close(struct store *s)
@@ -232,16 +247,18 @@ int store_attempts(struct store *s, const char *id, int limit, struct attempt **
 int store_events(struct store *s, const char *id, int64_t after, int limit,
                  struct task_event **ret, size_t *ret_count, struct err *err)
 {
+    assert(id || after != STORE_LATEST);
     *ret = NULL;
     *ret_count = 0;
     return !id || id_is_valid(id) ? s->ops->events(s, id, after, limit, ret, ret_count, err)
                                   : 0;
 }
 
-int store_counts(struct store *s, struct store_counts *ret, struct err *err)
+int store_counts(struct store *s, int64_t limit, struct store_counts *ret, struct err *err)
 {
+    assert(limit >= 0);
     memset(ret, 0, sizeof *ret);
-    return s->ops->counts(s, ret, err);
+    return s->ops->counts(s, limit, ret, err);
 }
 
 /* -- attempts -- */
@@ -387,6 +404,12 @@ void claimed_clear(struct claimed *items, size_t *count)
     for (size_t i = 0; i < *count; i++)
         task_release(&items[i].task);
     *count = 0;
+}
+
+bool move_is_release(const struct task_move *m)
+{
+    return m->from == TASK_PROCESSING && m->to == TASK_RECEIVED &&
+           m->outcome == ATTEMPT_RELEASED;
 }
 
 size_t store_fit(const char *text, size_t size)

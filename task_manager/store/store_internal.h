@@ -45,6 +45,7 @@ int migrate_down(const struct migration_list *list, const struct migration_drive
 struct store_ops {
     const char *name, *scheme;
     const struct migration_list *migrations;
+    int (*check_url)(const char *url, struct err *err);
     int (*open)(const char *url, int connections, struct store **ret, struct err *err);
     void (*close)(struct store *s);
     int (*ping)(struct store *s, struct err *err);
@@ -60,7 +61,7 @@ struct store_ops {
                     size_t *ret_count, struct err *err);
     int (*events)(struct store *s, const char *id, int64_t after, int limit,
                   struct task_event **ret, size_t *ret_count, struct err *err);
-    int (*counts)(struct store *s, struct store_counts *ret, struct err *err);
+    int (*counts)(struct store *s, int64_t limit, struct store_counts *ret, struct err *err);
     int (*claim)(struct store *s, const struct claim *claim, struct claimed *ret,
                  size_t *ret_count, struct err *err);
     int (*renew)(struct store *s, struct renewal *items, const size_t *order, size_t count,
@@ -90,6 +91,9 @@ void *store_grow(void *items, size_t count, size_t *capacity, size_t item_size);
 
 /* Releases the tasks of a failed or repeated claim. */
 void claimed_clear(struct claimed *items, size_t *count);
+
+/* Does this move hand an attempt back unfinished? */
+bool move_is_release(const struct task_move *m);
 
 /* Bytes of text to keep so that it fits into `size` with its NUL, cut between characters. */
 size_t store_fit(const char *text, size_t size);

@@ -18,6 +18,15 @@ static void my_store_close(struct store *base)
     free(s);
 }
 
+static int my_check_url(const char *url, struct err *err)
+{
+    struct my_address address = {0};
+    int rc = my_address_parse(url, &address, err);
+
+    my_address_release(&address);
+    return rc;
+}
+
 /* Connects once, so that a wrong address or password is told at start. */
 static int my_store_open(const char *url, int connections, struct store **ret, struct err *err)
 {
@@ -217,6 +226,7 @@ const struct store_ops store_mysql_ops = {
     .name = "mysql",
     .scheme = "mysql://",
     .migrations = &migrations_mysql,
+    .check_url = my_check_url,
     .open = my_store_open,
     .close = my_store_close,
     .ping = my_ping,

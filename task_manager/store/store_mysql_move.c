@@ -34,6 +34,7 @@ static int move_back(struct my_conn *c, const struct task_move *m, int64_t *ret_
     for (int i = 0; i < 3; i++)
         my_int(&q, m->delay_ms);
     my_int(&q, m->reset_attempts);
+    my_int(&q, move_is_release(m));
     bind_guard(&q, m);
     return my_run(&q, ret_changes, err);
 }

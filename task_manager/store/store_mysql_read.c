@@ -190,7 +190,7 @@ static int list_body(struct my_conn *c, void *arg, struct err *err)
     struct my_task_row row;
 
     task_list_release(a->ret);
-    buf_append_str(&sql, "SELECT " MY_TASK_COLUMNS " FROM task");
+    buf_append_str(&sql, "SELECT " MY_TASK_ENTRY " FROM task");
     add_filter(&sql, a->filter);
     buf_append_str(&sql, " ORDER BY id DESC LIMIT ? OFFSET ?");
     if (!buf_ok(&sql))
@@ -321,17 +321,25 @@ static int read_events(struct my_query *q, struct rows_args *a, struct err *err)
     return rc;
 }
 
+static void begin_events(struct my_query *q, struct my_conn *c, const struct rows_args *a)
+{
+    const bool latest = a->after == STORE_LATEST;
+
+    my_begin(q, c, latest ? MY_EVENTS_LATEST : a->id ? MY_EVENTS_OF : MY_EVENTS_ALL);
+    if (a->id)
+        my_id(q, a->id);
+    if (!latest)
+        my_int(q, a->after);
+    my_int(q, a->limit);
+}
+
 static int events_body(struct my_conn *c, void *arg, struct err *err)
 {
     struct rows_args *a = arg;
     struct my_query q;
 
     a->count = 0;
-    my_begin(&q, c, a->id ? MY_EVENTS_OF : MY_EVENTS_ALL);
-    if (a->id)
-        my_id(&q, a->id);
-    my_int(&q, a->after);
-    my_int(&q, a->limit);
+    begin_events(&q, c, a);
     int rc = read_events(&q, a, err);
     my_end(&q);
     return rc;
@@ -354,12 +362,20 @@ int my_events(struct store *s, const char *id, int64_t after, int limit,
 
 /* -- numbers -- */
 
+struct counts_args {
+    int64_t limit;
+    struct store_counts *ret;
+};
+
 static int counts_body(struct my_conn *c, void *arg, struct err *err)
 {
-    struct store_counts *ret = arg;
+    struct counts_args *a = arg;
+    struct store_counts *ret = a->ret;
     struct my_query q;
 
     my_begin(&q, c, MY_COUNTS);
+    for (int i = 0; i < 3; i++)
+        my_int(&q, a->limit);
     my_out_int(&q, &ret->waiting);
     my_out_int(&q, &ret->running);
     my_out_int(&q, &ret->outbox);
@@ -368,9 +384,11 @@ static int counts_body(struct my_conn *c, void *arg, struct err *err)
     return rc < 0 ? rc : 0;
 }
 
-int my_counts(struct store *s, struct store_counts *ret, struct err *err)
+int my_counts(struct store *s, int64_t limit, struct store_counts *ret, struct err *err)
 {
-    return my_read((struct store_mysql *)s, counts_body, ret, err);
+    struct counts_args a = {limit, ret};
+
+    return my_read((struct store_mysql *)s, counts_body, &a, err);
 }
 
 struct in_use_args {

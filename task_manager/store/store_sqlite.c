@@ -82,6 +82,13 @@ static void lite_store_close(struct store *base)
     free(s);
 }
 
+static int lite_check_url(const char *url, struct err *err)
+{
+    if (url[strlen(store_sqlite_ops.scheme)] == '\0')
+        return err_set(err, -E_BAD_VALUE, "sqlite: needs the path of a file behind it");
+    return 0;
+}
+
 static int lite_store_open(const char *url, int connections, struct store **ret,
                            struct err *err)
 {
@@ -246,6 +253,7 @@ const struct store_ops store_sqlite_ops = {
     .name = "sqlite",
     .scheme = "sqlite:",
     .migrations = &migrations_sqlite,
+    .check_url = lite_check_url,
     .open = lite_store_open,
     .close = lite_store_close,
     .ping = lite_ping,

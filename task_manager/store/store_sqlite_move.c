@@ -33,6 +33,7 @@ static int move_back(struct lite_conn *c, const struct task_move *m, int *ret_ch
     bind_guard(&q, m);
     lite_int(&q, m->delay_ms);
     lite_int(&q, m->reset_attempts);
+    lite_int(&q, move_is_release(m));
     return lite_run(&q, ret_changes, err);
 }
 

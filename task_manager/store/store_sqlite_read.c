@@ -163,7 +163,7 @@ static int list_body(struct lite_conn *c, void *arg, struct err *err)
     struct buf sql = BUF_INIT;
     struct lite_query q;
 
-    buf_append_str(&sql, "SELECT " LITE_TASK_COLUMNS " FROM task");
+    buf_append_str(&sql, "SELECT " LITE_TASK_ENTRY " FROM task");
     add_filter(&sql, a->filter);
     buf_append_str(&sql, " ORDER BY id DESC LIMIT ? OFFSET ?");
     if (!buf_ok(&sql))
@@ -275,19 +275,27 @@ static void read_event(struct lite_query *q, struct task_event *ret)
     lite_get_text(q, ret->detail, sizeof ret->detail);
 }
 
+static void begin_events(struct lite_query *q, struct lite_conn *c, const struct rows_args *a)
+{
+    const bool latest = a->after == STORE_LATEST;
+
+    lite_begin(q, c, latest ? LITE_EVENTS_LATEST : a->id ? LITE_EVENTS_OF : LITE_EVENTS_ALL);
+    if (a->id)
+        lite_id(q, a->id);
+    else
+        lite_text(q, NULL);
+    if (!latest)
+        lite_int(q, a->after);
+    lite_int(q, a->limit);
+}
+
 static int events_body(struct lite_conn *c, void *arg, struct err *err)
 {
     struct rows_args *a = arg;
     struct lite_query q;
     int rc;
 
-    lite_begin(&q, c, a->id ? LITE_EVENTS_OF : LITE_EVENTS_ALL);
-    if (a->id)
-        lite_id(&q, a->id);
-    else
-        lite_text(&q, NULL);
-    lite_int(&q, a->after);
-    lite_int(&q, a->limit);
+    begin_events(&q, c, a);
     while ((rc = lite_next(&q, err)) > 0) {
         struct task_event *grown = store_grow(a->items, a->count, &a->capacity, sizeof *grown);
         if (!grown) {
@@ -321,12 +329,19 @@ int lite_events(struct store *s, const char *id, int64_t after, int limit,
 
 /* -- numbers -- */
 
+struct counts_args {
+    int64_t limit;
+    struct store_counts *ret;
+};
+
 static int counts_body(struct lite_conn *c, void *arg, struct err *err)
 {
-    struct store_counts *ret = arg;
+    struct counts_args *a = arg;
+    struct store_counts *ret = a->ret;
     struct lite_query q;
 
     lite_begin(&q, c, LITE_COUNTS);
+    lite_int(&q, a->limit);
     int rc = lite_next(&q, err);
     if (rc > 0) {
         ret->waiting = lite_get_int(&q);
@@ -338,9 +353,11 @@ static int counts_body(struct lite_conn *c, void *arg, struct err *err)
     return rc < 0 ? rc : 0;
 }
 
-int lite_counts(struct store *s, struct store_counts *ret, struct err *err)
+int lite_counts(struct store *s, int64_t limit, struct store_counts *ret, struct err *err)
 {
-    return lite_read((struct store_sqlite *)s, counts_body, ret, err);
+    struct counts_args a = {limit, ret};
+
+    return lite_read((struct store_sqlite *)s, counts_body, &a, err);
 }
 
 struct in_use_args {

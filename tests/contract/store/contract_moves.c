@@ -200,6 +200,33 @@ static void a_failed_task_keeps_its_error_until_it_is_retried_by_hand(void **sta
     }
 }
 
+static void handing_a_task_back_costs_none_of_its_attempts(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_TEXT_MAX], token[TOKEN_TEXT_MAX];
+    static const struct {
+        enum attempt_outcome outcome;
+        int max_attempts;
+    } rounds[] = {
+        {ATTEMPT_RELEASED, 4}, {ATTEMPT_RELEASED, 5}, {ATTEMPT_FAILED, 5}, {ATTEMPT_LOST, 5}};
+    struct claimed got;
+    struct task t;
+
+    start_one(f->s, id, token); /* with 3 attempts */
+    for (int i = 0; i < 4; i++) {
+        struct task_move m = report(id, token, TASK_RECEIVED, rounds[i].outcome);
+        assert_int_equal(move(f->s, &m).outcome, MOVE_MADE);
+        assert_int_equal(move(f->s, &m).outcome, MOVE_REPEATED); /* and counts once */
+        assert_ok(store_get(f->s, id, &t, err));
+        assert_int_equal(t.attempt, i + 1);
+        assert_int_equal(t.max_attempts, rounds[i].max_attempts);
+        task_release(&t);
+        assert_true(claim_from(f->s, "q", 60000, &got));
+        memcpy(token, got.token, sizeof token);
+        task_release(&got.task);
+    }
+}
+
 static void a_cancelled_task_says_so_and_ends_its_attempt(void **state)
 {
     struct fixture *f = *state;
@@ -284,6 +311,7 @@ int contract_moves(void)
         with_store(the_token_of_a_reaped_attempt_is_stale_after_the_next_claim),
         with_store(a_delayed_return_waits_and_is_announced_for_then),
         with_store(a_failed_task_keeps_its_error_until_it_is_retried_by_hand),
+        with_store(handing_a_task_back_costs_none_of_its_attempts),
         with_store(a_cancelled_task_says_so_and_ends_its_attempt),
         with_store(a_batch_of_moves_answers_each),
         with_store(long_texts_of_an_event_are_cut_between_characters),

@@ -105,7 +105,7 @@ static void takers_at_once_share_the_rows(void **state)
         total += takers[i].count;
     }
     assert_int_equal(total, ROWS);
-    assert_ok(store_counts(f->s, &counts, err));
+    assert_ok(store_counts(f->s, ROWS, &counts, err));
     assert_int_equal(counts.outbox, 0);
 }
 

@@ -356,6 +356,37 @@ static void lists_are_filtered_counted_and_paged_newest_first(void **state)
     assert_list(f->s, (struct store_filter){.limit = 9, .type = "none"}, 0, NULL, 0);
 }
 
+static void a_list_leaves_out_the_large_texts(void **state)
+{
+    struct fixture *f = *state;
+    char params[] = "{\"a\":1}";
+    struct submission item = a_submission();
+    struct submit_result result;
+    struct claimed got;
+    struct task_list list;
+    struct task t;
+
+    item.task.params = params;
+    submit(f->s, &item, &result);
+    assert_true(claim_from(f->s, "q", 60000, &got));
+    assert_string_equal(got.task.params, item.task.params);
+    struct task_move m = report(result.id, got.token, TASK_DONE, ATTEMPT_DONE);
+    m.result = "{\"b\":2}";
+    assert_int_equal(move(f->s, &m).outcome, MOVE_MADE);
+    task_release(&got.task);
+
+    assert_ok(store_list(f->s, &(struct store_filter){.limit = 1}, &list, NULL, err));
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.items[0].id, result.id);
+    assert_null(list.items[0].params);
+    assert_null(list.items[0].result);
+    task_list_release(&list);
+    assert_ok(store_get(f->s, result.id, &t, err));
+    assert_string_equal(t.params, item.task.params);
+    assert_string_equal(t.result, m.result);
+    task_release(&t);
+}
+
 static void events_can_be_followed_and_paged(void **state)
 {
     struct fixture *f = *state;
@@ -388,6 +419,16 @@ static void events_can_be_followed_and_paged(void **state)
     assert_ok(store_events(f->s, NULL, 0, 10, &events, &count, err));
     assert_int_equal(count, 4);
     free(events);
+
+    assert_ok(store_events(f->s, id, STORE_LATEST, 2, &events, &count, err));
+    assert_int_equal(count, 2);
+    assert_int_equal(events[0].to, TASK_PROCESSING);
+    assert_int_equal(events[1].to, TASK_DONE);
+    free(events);
+    assert_ok(store_events(f->s, id, STORE_LATEST, 10, &events, &count, err));
+    assert_int_equal(count, 3);
+    assert_true(events[0].is_first);
+    free(events);
 }
 
 static bool outbox_has_aged(void *arg)
@@ -395,7 +436,7 @@ static bool outbox_has_aged(void *arg)
     struct fixture *f = arg;
     struct store_counts c;
 
-    assert_ok(store_counts(f->s, &c, err));
+    assert_ok(store_counts(f->s, 1000, &c, err));
     return c.outbox_oldest_ms > 0;
 }
 
@@ -407,17 +448,21 @@ static void counts_tell_what_waits_and_runs(void **state)
     struct submit_result result;
     char id[ID_TEXT_MAX], token[TOKEN_TEXT_MAX];
 
-    assert_ok(store_counts(f->s, &c, err));
+    assert_ok(store_counts(f->s, 1000, &c, err));
     assert_int_equal(c.waiting + c.running + c.outbox + c.outbox_oldest_ms, 0);
     start_one(f->s, id, token);
     submit_to(f->s, "q", 0, id);
     submit_to(f->s, "q", 0, id);
     later.task.run_at_ms = clock_wall_ms() + 3600000;
     submit(f->s, &later, &result);
-    assert_ok(store_counts(f->s, &c, err));
+    assert_ok(store_counts(f->s, 1000, &c, err));
     assert_int_equal(c.waiting, 3);
     assert_int_equal(c.running, 1);
     assert_int_equal(c.outbox, 3); /* the one for later is not due */
+    assert_ok(store_counts(f->s, 2, &c, err));
+    assert_int_equal(c.waiting, 2); /* no further than asked */
+    assert_int_equal(c.running, 1);
+    assert_int_equal(c.outbox, 2);
     wait_until(outbox_has_aged, f);
 }
 
@@ -469,6 +514,7 @@ int contract_tasks(void)
         with_store(fifty_at_once_with_one_key_make_one_task),
         with_store(old_keys_are_forgotten_and_young_ones_are_kept),
         with_store(lists_are_filtered_counted_and_paged_newest_first),
+        with_store(a_list_leaves_out_the_large_texts),
         with_store(events_can_be_followed_and_paged),
         with_store(counts_tell_what_waits_and_runs),
         with_store(a_file_is_in_use_while_a_task_names_it),
