@@ -138,6 +138,8 @@ int app_check(const struct config *c, struct err *err)
             err_wrap(err, "TASK_MANAGER_URL");
         http_client_free(http);
     }
+    if (!rc && objstore_check_url(c->storage_url, err) != 0)
+        rc = err_wrap(err, "STORAGE_URL");
     return rc ? rc : check_broker(c->amqp_url, err);
 }
 

@@ -165,6 +165,22 @@ int app_run(const struct config *config, struct err *err)
     return rc;
 }
 
+int app_check(const struct config *config, struct err *err)
+{
+    struct broker *b = NULL;
+    int rc = of_setting(http_check_listen(config->listen, err), "LISTEN", err);
+
+    if (!rc)
+        rc = of_setting(store_check_url(config->database_url, err), "DATABASE_URL", err);
+    if (!rc)
+        rc = of_setting(objstore_check_url(config->storage_url, err), "STORAGE_URL", err);
+    if (!rc)
+        rc = of_setting(broker_open(config->amqp_url, BROKER_PUBLISH, "check", &b, err),
+                        "AMQP_URL", err);
+    broker_close(b);
+    return rc ? rc : service_check_types(config, err);
+}
+
 /* -- task_manager db … -- */
 
 static int db_current(struct store *s, struct err *err)

@@ -8,6 +8,10 @@
 /* Runs the task manager until SIGTERM or SIGINT. 0 after an orderly end. */
 int app_run(const struct config *config, struct err *err);
 
+/* What can be known to be wrong with the settings without doing anything: E_BAD_VALUE names
+ * the setting. */
+int app_check(const struct config *config, struct err *err);
+
 /* `task_manager db …`: writes what it has to say to stdout. E_BAD_VALUE for another word. */
 int app_db(const struct config *config, const char *command, struct err *err);
 

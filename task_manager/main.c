@@ -60,6 +60,15 @@ static int exit_code(const struct err *err)
                                                       : EXIT_PERMANENT;
 }
 
+static int check(const struct config *c, struct err *err)
+{
+    int rc = app_check(c, err);
+
+    if (!rc)
+        print_config(c);
+    return rc;
+}
+
 static int run(const struct config *c, int argc, char **argv, struct err *err)
 {
     if (c->arg_first == argc)
@@ -88,7 +97,7 @@ int main(int argc, char **argv)
         printf("task_manager %s\n", SEGUE_VERSION);
     else if ((rc = log_setup_words(config.log_level, config.log_format, &err)) == 0 &&
              config.want_check)
-        print_config(&config);
+        rc = check(&config, &err);
     else if (rc == 0)
         rc = run(&config, argc, argv, &err);
     config_release(&config);

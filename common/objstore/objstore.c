@@ -13,7 +13,7 @@ static const struct objstore_ops *const implementations[] = {&objstore_local_ops
 
 static void assert_complete(const struct objstore_ops *ops)
 {
-    assert(ops->scheme && ops->open && ops->close);
+    assert(ops->scheme && ops->check_place && ops->open && ops->close);
     assert(ops->put_begin && ops->put_write && ops->put_fd);
     assert(ops->put_commit_free && ops->put_abort_free);
     assert(ops->get && ops->remove && ops->list);
@@ -32,7 +32,9 @@ static int check_key(const char *key, struct err *err)
     return err_set(err, -E_BAD_VALUE, "'%.300s' is no valid object key", key ? key : "");
 }
 
-int objstore_open(const char *url, struct objstore **ret, struct err *err)
+/* The implementation for a URL, and what stands behind its scheme. */
+static const struct objstore_ops *find_implementation(const char *url, const char **ret_place,
+                                                      struct err *err)
 {
     size_t len = strcspn(url, ":");
 
@@ -40,10 +42,30 @@ int objstore_open(const char *url, struct objstore **ret, struct err *err)
         const struct objstore_ops *ops = implementations[i];
         assert_complete(ops);
         if (url[len] == ':' && strlen(ops->scheme) == len &&
-            strncmp(url, ops->scheme, len) == 0)
-            return ops->open(url + len + 1, ret, err);
+            strncmp(url, ops->scheme, len) == 0) {
+            *ret_place = url + len + 1;
+            return ops;
+        }
     }
-    return err_set(err, -E_BAD_VALUE, "object store '%.300s' is not of the form file:DIR", url);
+    err_set(err, -E_BAD_VALUE, "object store '%.300s' is not of the form file:DIR", url);
+    return NULL;
+}
+
+int objstore_check_url(const char *url, struct err *err)
+{
+    const char *place = NULL;
+    const struct objstore_ops *ops = find_implementation(url, &place, err);
+
+    return ops ? ops->check_place(place, err) : -E_BAD_VALUE;
+}
+
+int objstore_open(const char *url, struct objstore **ret, struct err *err)
+{
+    const char *place = NULL;
+    const struct objstore_ops *ops = find_implementation(url, &place, err);
+    int rc = ops ? ops->check_place(place, err) : -E_BAD_VALUE;
+
+    return rc ? rc : ops->open(place, ret, err);
 }
 
 void objstore_close(struct objstore *s)

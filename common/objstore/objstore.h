@@ -20,6 +20,10 @@
 struct objstore;
 struct objstore_put;
 
+/* Is `url` one that objstore_open could try? E_BAD_VALUE says what is wrong; nothing is made.
+ */
+int objstore_check_url(const char *url, struct err *err);
+
 /* Opens the store at `url` ("file:DIR"), creating its root, raw_data/ and processed_data/.
  * E_BAD_VALUE names what is wrong with the URL. */
 int objstore_open(const char *url, struct objstore **ret, struct err *err);

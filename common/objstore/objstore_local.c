@@ -117,7 +117,7 @@ static void local_close(struct objstore *base)
     free(s);
 }
 
-static int local_open(const char *place, struct objstore **ret, struct err *err)
+static int local_check_place(const char *place, struct err *err)
 {
     if (*place == '\0')
         return err_set(err, -E_BAD_VALUE, "object store 'file:' names no directory");
@@ -125,7 +125,11 @@ static int local_open(const char *place, struct objstore **ret, struct err *err)
         return err_set(err, -E_BAD_VALUE,
                        "object store 'file:%.300s' names a host: write file:DIR or file:///DIR",
                        place);
+    return 0;
+}
 
+static int local_open(const char *place, struct objstore **ret, struct err *err)
+{
     struct local_store *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the object store");
@@ -452,6 +456,7 @@ static const char *local_temp_dir(struct objstore *base)
 
 const struct objstore_ops objstore_local_ops = {
     .scheme = "file",
+    .check_place = local_check_place,
     .open = local_open,
     .close = local_close,
     .put_begin = local_put_begin,

@@ -12,6 +12,7 @@ struct objstore_ops {
     const char *scheme; /* of the URL, without the colon */
 
     /* `place` is what follows the scheme and colon. */
+    int (*check_place)(const char *place, struct err *err);
     int (*open)(const char *place, struct objstore **ret, struct err *err);
     void (*close)(struct objstore *s);
 

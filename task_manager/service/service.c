@@ -80,7 +80,7 @@ void rounds_stop(struct rounds *r)
 
 /* A name that no claim could ask for, or that breaks a message, is a mistake of the operator.
  */
-static int check_types(const struct config *config, struct err *err)
+int service_check_types(const struct config *config, struct err *err)
 {
     char word[2 * TASK_TYPE_MAX];
 
@@ -97,7 +97,7 @@ static int check_types(const struct config *config, struct err *err)
 
 int service_start(const struct service_parts *parts, struct service **ret, struct err *err)
 {
-    int rc = check_types(parts->config, err);
+    int rc = service_check_types(parts->config, err);
     if (rc)
         return rc;
 

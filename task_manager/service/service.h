@@ -24,6 +24,9 @@ struct service_parts {
     struct broker *publisher;
 };
 
+/* E_BAD_VALUE when TASK_TYPES holds a word that is no name. */
+int service_check_types(const struct config *config, struct err *err);
+
 int service_start(const struct service_parts *parts, struct service **ret, struct err *err);
 
 /* From now on readiness says no: the program is about to end. */

@@ -115,6 +115,26 @@ class FixedPaths(ApiCase):
         self.assertTrue(task["run_at"].startswith("2199-01-02T03:04:05"))
         self.assertEqual([(e["from"], e["to"]) for e in task["events"]], [(None, "RECEIVED")])
 
+    def test_a_list_leaves_out_what_may_be_large(self):
+        task_id = self.manager.submit(params={"sleep_ms": 1})
+        self.worker.report(self.worker.claim_one(task_id=task_id), result={"x": 1})
+        task, = (t for t in self.manager.tasks() if t["id"] == task_id)
+        shown = self.manager.show(task_id)
+        self.assertEqual((shown.pop("params"), shown.pop("result")), ({"sleep_ms": 1}, {"x": 1}))
+        self.assertEqual(set(shown) - set(task), {"attempts", "events"})
+        self.assertEqual(task["status"], "DONE")
+
+    def test_of_many_events_the_latest_are_shown(self):
+        task_id = self.manager.submit()
+        for _ in range(101):
+            for status in ("PROCESSING", "RECEIVED"):
+                self.assertEqual(self.put_status(task_id, status).status, 200)
+        self.manager.call("DELETE", f"/v1/tasks/{task_id}")
+        events = self.manager.show(task_id)["events"]
+        self.assertEqual((len(events), events[-1]["to"]), (200, "CANCELLED"))
+        seqs = [event["seq"] for event in events]
+        self.assertEqual(seqs, sorted(seqs))
+
     def test_a_finished_task_shows_its_attempts_and_events(self):
         task_id = self.manager.submit(max_attempts=2)
         usage = {"wall_ms": 12, "cpu_ms": 9, "peak_rss_bytes": 4194304, "exit_code": 3}

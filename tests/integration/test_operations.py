@@ -1,9 +1,11 @@
 """What an operator meets: the first start, settings, migrations, readiness, metrics, stopping."""
 
+import contextlib
 import json
 import os
 import re
 import socket
+import sqlite3
 import time
 
 from faults import Proxy
@@ -89,16 +91,19 @@ class Settings(Case):
                 ("task_manager", {"DATABASE_URL": "postgres://db/segue"}),
                 ("task_manager", {"AMQP_URL": "http://mq"}),
                 ("task_manager", {"STORAGE_URL": "s3://bucket"}),
+                ("task_manager", {"TASK_TYPES": "send mail"}),
                 ("data_processor", {"TASK_MANAGER_URL": "nowhere"}),
                 ("data_processor", {"STORAGE_URL": "s3://bucket"}),
                 ("data_processor", {"AMQP_URL": "http://mq"}),
                 ("data_processor", {"SLOTS": "many"}),
                 ("data_processor", {"QUEUES": "a b"})):
             with self.subTest(f"{program} {settings}"):
-                done = run(program, cwd=self.folder, **{"LISTEN": "127.0.0.1:0", **settings})
-                self.assertEqual(done.returncode, 2, done.stderr)
-                self.assertIn(next(iter(settings)), done.stderr.decode())
-                self.assertGreater(len(done.stderr.split()), 4)
+                for flags in ([], ["--check-config"]):
+                    done = run(program, *flags, cwd=self.folder,
+                               **{"LISTEN": "127.0.0.1:0", **settings})
+                    self.assertEqual(done.returncode, 2, done.stderr)
+                    self.assertIn(next(iter(settings)), done.stderr.decode())
+                    self.assertGreater(len(done.stderr.split()), 4)
 
     def test_wrong_flags_and_commands_end_with_2(self):
         for arguments in (("--colour", "red"), ("--listen",), ("fly",), ("db", "fly"), ("db",)):
@@ -200,11 +205,40 @@ class Health(Case):
         proxy.cut()
         answer = manager.get("/readyz")
         self.assertEqual((answer.status, answer.json["status"]), (503, "not ready"))
-        self.assertNotEqual(answer.json["store"], "ok")
+        self.assertEqual(answer.json["store"], "unavailable")  # why is for the log
+        manager.wait_log("http.not_ready")
         self.assertEqual(manager.get("/healthz").status, 200)
         self.assertEqual(manager.get("/metrics").status, 200)
         proxy.mend()
         wait_until(lambda: manager.get("/readyz").status == 200, "the store to be back")
+
+    @only_on("sqlite", "another way to hold up the database")
+    def test_health_and_metrics_wait_for_no_database(self):
+        manager = Manager(self, HANDLER_THREADS="1").start()
+        path = manager.settings["DATABASE_URL"].removeprefix("sqlite:")
+        body = b'{"type": "noop"}'
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db, \
+                manager.connect() as submit, manager.connect() as behind:
+            db.execute("BEGIN IMMEDIATE")
+            submit.sendall(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: "
+                           b"application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+            def is_held():
+                behind.sendall(b"GET /v1/tasks HTTP/1.1\r\nHost: x\r\n\r\n")
+                behind.settimeout(0.2)
+                try:
+                    return read_answer(behind) is None
+                except TimeoutError:
+                    return True
+            wait_until(is_held, "the only thread to be busy")
+            for path in ("/healthz", "/metrics", "/v1/tasks/health", "/v1/data_processor/health"):
+                self.assertEqual(manager.get(path).status, 200)
+            with self.assertRaises(TimeoutError):  # all of that while the only thread waited
+                behind.recv(1)
+            db.execute("ROLLBACK")
+            self.assertEqual(read_answer(submit).status, 202)
+            behind.settimeout(PATIENCE)
+            self.assertEqual(read_answer(behind).status, 200)
 
     def test_metrics_have_the_promised_names_and_count(self):
         promised = re.findall(r'^METRIC\(\w+, (\w+), "(\w+)"',

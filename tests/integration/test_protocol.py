@@ -241,6 +241,17 @@ class Reports(ProtocolCase):
         self.assertEqual(self.manager.status(work["task_id"])["status"], "PROCESSING")
         self.assert_report(self.worker.report(work, output=good), 200, "recorded", "DONE")
 
+    def test_a_result_cannot_point_at_the_file_of_another_task(self):
+        other = self.manager.upload(EXAMPLE)
+        key = self.manager.show(other)["file_input_path"]
+        work = self.claimed()
+        self.assert_report(self.worker.report(work, result={"rejects": {
+            "key": key, "size": len(EXAMPLE), "sha256": sha256(EXAMPLE)}}), 200, "recorded",
+            "DONE")
+        answer = self.manager.get(
+            f"/v1/data_processor/download/{work['task_id']}?artifact=rejects")
+        self.assertEqual(answer.status, 404)
+
     def test_each_report_of_a_batch_gets_its_own_verdict(self):
         first, second, stale = self.claimed(), self.claimed(), self.claimed()
         self.worker.report(stale)
