@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # packages.sh - the one place that lists the Debian packages Segue needs.
 #
-#   scripts/packages.sh build|run|test...   install what is missing of these groups
+#   scripts/packages.sh build|run|test|bench...   install what is missing of these groups
 #   scripts/packages.sh --list GROUP...     only print the names
 #
 # build: to compile the programs; run: to try them with run.sh; test: to compile and run all
-# tests and checks. Names hold for Debian 12 and 13; of "a|b" either will do. Installs with
-# apt-get as root or through sudo, and does nothing at all when everything is there.
+# tests and checks; bench: what tests/bench/csv/run compares with. Names hold for Debian 12 and
+# 13; of "a|b" either will do. Installs with apt-get as root or through sudo, and does nothing
+# at all when everything is there.
 set -euo pipefail
 
 # The MariaDB packages are the -core ones: they bring the programs and no system service.
@@ -17,6 +18,7 @@ declare -A groups=(
     [run]="curl"
     [test]="libcmocka-dev curl mariadb-server-core mariadb-client-core rabbitmq-server python3
         perl clang clang-format"
+    [bench]="libcmocka-dev python3 npm|nodejs miller"
 )
 
 say() { printf 'packages.sh: %s\n' "$*" >&2; }
@@ -40,11 +42,11 @@ if [ "${1:-}" = --list ]; then
     list_only=true
     shift
 fi
-[ $# -gt 0 ] || die "usage: packages.sh [--list] build|run|test..."
+[ $# -gt 0 ] || die "usage: packages.sh [--list] build|run|test|bench..."
 
 wanted=()
 for group in "$@"; do
-    [ -n "${groups[$group]:-}" ] || die "there is no group '$group', only build, run and test"
+    [ -n "${groups[$group]:-}" ] || die "there is no group '$group', only build, run, test and bench"
     for name in ${groups[$group]}; do
         wanted+=("$name")
     done
