@@ -135,6 +135,22 @@ static int wait_and_save(struct cli *cli, const char *id, const char *output, st
     return rc;
 }
 
+/* Before the upload, not after the wait: can OUT be made at all? */
+static int check_output(const char *output, struct err *err)
+{
+    char folder[4096];
+
+    if (!output || strcmp(output, "-") == 0)
+        return 0;
+    snprintf(folder, sizeof folder, "%s", output);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[slash == folder] = '\0';
+    if (access(slash ? folder : ".", W_OK | X_OK) != 0)
+        return err_set_errno(err, err_from_errno(errno), errno, "cannot save '%s'", output);
+    return 0;
+}
+
 static int run(struct cli *cli, const struct args *args, struct err *err)
 {
     const char *output = args_value(args, "--output");
@@ -146,7 +162,9 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (on_bad_row && strcmp(on_bad_row, "fail") != 0 && strcmp(on_bad_row, "skip") != 0)
         return err_set(err, -E_BAD_VALUE, "--on-bad-row is fail or skip, not '%.100s'",
                        on_bad_row);
-    int rc = send_file(cli, args, id, &answer, err);
+    int rc = check_output(output, err);
+    if (!rc)
+        rc = send_file(cli, args, id, &answer, err);
     if (rc)
         return rc;
     if (cli->json && !waits)

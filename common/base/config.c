@@ -214,7 +214,18 @@ static int set_from_secret_file(struct config *c, const struct row *r, const cha
     return rc;
 }
 
-/* NAME=value, with an optional `export` and optional quotes around the value. */
+/* Ends an unquoted value before a comment: a '#' at its start or after a blank. */
+static void drop_comment(char *value)
+{
+    for (char *p = value; *p; p++) {
+        if (*p == '#' && (p == value || isspace((unsigned char)p[-1]))) {
+            *p = '\0';
+            return;
+        }
+    }
+}
+
+/* NAME=value, with an optional `export`, optional quotes around the value, and a comment. */
 static bool split_env_line(char *line, char **ret_name, char **ret_value)
 {
     while (isspace((unsigned char)*line))
@@ -228,6 +239,8 @@ static bool split_env_line(char *line, char **ret_name, char **ret_value)
     *equals = '\0';
 
     char *value = equals + 1;
+    if (*value != '"' && *value != '\'')
+        drop_comment(value);
     size_t len = strlen(value);
     while (len > 0 && isspace((unsigned char)value[len - 1]))
         value[--len] = '\0';

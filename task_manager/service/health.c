@@ -5,12 +5,26 @@
 #include "metrics.h"
 #include "service_internal.h"
 
+/* Only a file that was really begun proves that files can be written. */
+static int try_put(struct service *s, struct err *err)
+{
+    char id[ID_TEXT_MAX], key[ARTIFACT_KEY_MAX];
+    struct objstore_put *put = NULL;
+
+    id_new(id);
+    snprintf(key, sizeof key, "raw_data/probe_%s", id);
+    int rc = objstore_put_begin(s->parts.objects, key, &put, err);
+    if (!rc)
+        objstore_put_abort_free(put);
+    return rc;
+}
+
 static bool check_disk(struct service *s, struct err *err)
 {
     uint64_t left = 0;
     uint64_t needed = (uint64_t)s->parts.config->min_free_bytes;
 
-    if (objstore_free_bytes(s->parts.objects, &left, err))
+    if (try_put(s, err) || objstore_free_bytes(s->parts.objects, &left, err))
         return false;
     if (left >= needed)
         return true;

@@ -104,15 +104,19 @@ static void keep_house(struct service *s)
 void *reaper_run(void *arg)
 {
     struct service *s = arg;
-    int64_t house_at = 0;
+    int64_t house_at = 0, reap_at = clock_mono_ms() + s->parts.config->lease_ms;
     bool was_failing = false;
 
     do {
         struct err why = ERR_INIT;
-        while (reap_batch(s, &why) && !rounds_is_stopping(&s->reaper)) {
+        refresh_counts(s, &why);
+        /* While nobody could renew, a lease that ran out says nothing about its worker: after a
+         * start or a recovery all get one lease of time to speak up. */
+        if (why.code)
+            reap_at = clock_mono_ms() + s->parts.config->lease_ms;
+        while (clock_mono_ms() >= reap_at && reap_batch(s, &why) &&
+               !rounds_is_stopping(&s->reaper)) {
         }
-        if (!why.code)
-            refresh_counts(s, &why);
         if ((why.code != 0) != was_failing) {
             was_failing = why.code != 0;
             log_event(was_failing ? LOG_ERROR : LOG_INFO,

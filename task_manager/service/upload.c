@@ -19,9 +19,14 @@ static int check_space(struct service *s, int64_t expected, struct err *err)
     uint64_t left = 0;
     uint64_t needed =
         (uint64_t)s->parts.config->min_free_bytes + (expected > 0 ? (uint64_t)expected : 0);
-    int rc = objstore_free_bytes(s->parts.objects, &left, err);
+    struct err why = ERR_INIT;
+    int rc = objstore_free_bytes(s->parts.objects, &left, &why);
 
-    if (!rc && left < needed)
+    if (rc == -E_NOT_FOUND)
+        return 0; /* the folder is gone: the put makes it again, or says why it cannot */
+    if (rc)
+        return err_set(err, rc, "%s", why.text);
+    if (left < needed)
         rc = err_set(err, -E_NO_SPACE,
                      "the object store has %" PRIu64 " bytes left; this upload needs %" PRIu64,
                      left, needed);

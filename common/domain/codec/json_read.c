@@ -4,22 +4,22 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_too_deep(const json_t *value, int left)
+bool json_is_deeper(const json_t *value, int limit)
 {
     const char *name;
     json_t *child;
     size_t i;
 
-    if (left == 0)
+    if (limit == 0)
         return json_is_object(value) || json_is_array(value);
     json_object_foreach((json_t *)(uintptr_t)value, name, child)
     {
-        if (is_too_deep(child, left - 1))
+        if (json_is_deeper(child, limit - 1))
             return true;
     }
     json_array_foreach(value, i, child)
     {
-        if (is_too_deep(child, left - 1))
+        if (json_is_deeper(child, limit - 1))
             return true;
     }
     return false;
@@ -33,7 +33,7 @@ int json_read_text(const char *text, size_t len, json_t **ret, struct err *err)
     if (!value)
         return err_set(err, -E_BAD_VALUE, "malformed JSON at line %d, column %d: %s", why.line,
                        why.column, why.text);
-    if (is_too_deep(value, JSON_DEPTH_LIMIT)) {
+    if (json_is_deeper(value, JSON_DEPTH_LIMIT)) {
         json_decref(value);
         return err_set(err, -E_BAD_VALUE, "JSON is nested deeper than %d levels",
                        JSON_DEPTH_LIMIT);

@@ -13,7 +13,10 @@
 
 #include "err.h"
 
-enum { JSON_DEPTH_LIMIT = 16 };
+enum {
+    JSON_DEPTH_LIMIT = 16,
+    PARAMS_DEPTH_LIMIT = 12 /* of params and results: messages wrap them a few levels deeper */
+};
 
 /* Parses one JSON value; duplicate members, NUL in strings, trailing data and nesting past
  * JSON_DEPTH_LIMIT are refused, with line and column. *ret is new: json_decref it. */
@@ -44,6 +47,9 @@ int json_read_object(const json_t *object, const char *path, const struct json_f
 /* The same, but further members are passed over: for answers of a server that may be newer. */
 int json_read_object_open(const json_t *object, const char *path,
                           const struct json_field *fields, struct err *err);
+
+/* Is value nested deeper than `limit` levels? */
+bool json_is_deeper(const json_t *value, int limit);
 
 /* json_dumps in compact form and a decref; NULL when value is NULL or memory is short. */
 char *json_text_take(json_t *value);

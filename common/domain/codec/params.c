@@ -41,6 +41,9 @@ int params_check(const char *type, const char *text, struct err *err)
         return rc;
     if (!json_is_object(object))
         rc = err_set(err, -E_BAD_VALUE, "params: must be an object");
+    if (!rc && json_is_deeper(object, PARAMS_DEPTH_LIMIT))
+        rc = err_set(err, -E_BAD_VALUE, "params: nested deeper than %d levels",
+                     PARAMS_DEPTH_LIMIT);
     if (!rc && task_type_find(type)) {
         json_object_foreach(object, name, value)
         {

@@ -96,12 +96,16 @@ static void the_env_file_may_export_quote_and_comment(void **state)
                          "DATABASE_URL=\"mysql://u:p=w@h/db\"\n"
                          "no equals sign here\n"
                          "SOMEBODY_ELSES=value\n"
+                         "WORKERS=3 # as many as there are disks\n"
+                         "STORAGE_URL=file:/data#1\n"
                          "TASK_TYPES=a, b\n");
     assert_int_equal(LOAD(CONFIG_MANAGER, ""), 0);
     assert_string_equal(config.log_level, "debug");
     assert_string_equal(config.log_format, "json");
     assert_string_equal(config.database_url, "mysql://u:p=w@h/db");
     assert_string_equal(config.task_types, "a, b");
+    assert_int_equal(config.workers, 3);
+    assert_string_equal(config.storage_url, "file:/data#1");
 }
 
 static void a_missing_env_file_is_fine(void **state)

@@ -229,6 +229,8 @@ static void params_follow_their_table(void **state)
         {"csv_plays", "{\"on_bad_row\":1}", "params.on_bad_row"},
         {"foreign", "{\"anything\":[1,2]}", NULL},
         {"foreign", "[]", "params: must be an object"},
+        {"foreign", "{\"a\":[[[[[[[[[[1]]]]]]]]]]}", NULL},
+        {"foreign", "{\"a\":[[[[[[[[[[[[1]]]]]]]]]]]]}", "nested deeper than 12"},
     };
 
     (void)state;
