@@ -13,6 +13,7 @@
 
 #include "clock.h"
 #include "fs.h"
+#include "metrics.h"
 #include "service.h"
 
 enum { DEADLINE_MS = 20000 };
@@ -494,6 +495,33 @@ static void a_service_stops_while_its_reaper_returns_tasks(void **state)
     }
 }
 
+static void after_a_start_every_lease_gets_its_time_to_be_renewed(void **state)
+{
+    struct fixture *f = *state;
+    struct heartbeat beat = {.progress = 0.5};
+    struct heartbeat_verdict v;
+    struct claimed claimed;
+    struct expired expired;
+    size_t count = 0, expired_count = 0;
+    int64_t until = clock_mono_ms() + DEADLINE_MS;
+    char id[ID_TEXT_MAX];
+
+    submit_noop(begin(f), id);
+    OK(store_claim(f->store,
+                   &(struct claim){.worker = "w", .task_id = id, .limit = 1, .lease_ms = 1},
+                   &claimed, &count, &err));
+    task_release(&claimed.task);
+    while (expired_count == 0)
+        OK(store_expired(f->store, &expired, 1, &expired_count, &err));
+    metric_set(METRIC_TASKS_RUNNING, -1);
+    while (metric_get(METRIC_TASKS_RUNNING) < 0) /* the reaper's next round */
+        assert_true(clock_mono_ms() < until);
+    memcpy(beat.task_id, id, sizeof beat.task_id);
+    memcpy(beat.token, claimed.token, sizeof beat.token);
+    OK(service_heartbeat(f->service, &beat, 1, &v, &err));
+    assert_true(v.held);
+}
+
 static void a_configured_type_must_be_a_name(void **state)
 {
     struct fixture *f = *state;
@@ -631,6 +659,7 @@ int main(void)
         TEST(a_stale_report_cannot_remove_what_others_wrote),
         TEST(a_stale_report_is_stale_whatever_else_is_wrong_with_it),
         TEST(a_service_stops_while_its_reaper_returns_tasks),
+        TEST(after_a_start_every_lease_gets_its_time_to_be_renewed),
         TEST(a_configured_type_must_be_a_name),
         TEST(a_heartbeat_of_a_cancelled_attempt_says_so),
         TEST(only_a_failed_task_is_retried_with_a_fresh_budget),
