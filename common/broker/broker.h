@@ -62,11 +62,15 @@ bool broker_delivers(const struct broker *b);
 /* Is the link up as far as is known, without asking? */
 bool broker_is_up(const struct broker *b);
 
-/* Publishes count <= BROKER_BATCH_MAX messages, persistent and mandatory, declaring each
- * queue (quorum, durable) when it is first used or was deleted, and waits at most timeout_ms
- * for the confirms. A queue that exists with other settings fails the whole batch.
- * ret_confirmed[i] is true only for a message that the broker confirmed and did not return. 0
- * when all were; -E_UNAVAILABLE or -E_TIMEOUT otherwise, with ret_confirmed telling which.
+/* Publishes count <= BROKER_BATCH_MAX messages, persistent and mandatory, and waits at most
+ * timeout_ms for the confirms (and 6 s more to find out whether it is the broker that is
+ * silent). ret_confirmed[i] is true only for a message that the broker confirmed. No queue is
+ * declared: a message for a queue nobody has ever consumed from is dropped and counts as
+ * confirmed, because nobody is there to wake.
+ *
+ * 0 when all were confirmed. -E_TIMEOUT: the link works, but some queues did not take theirs;
+ * the sentence names one. Such a queue, and no other, is refused at once for a time that grows
+ * from 5 s to 5 min. -E_UNAVAILABLE: there is no link, or the broker takes nothing for now.
  * With count 0 it only connects, when the link is down. Blocks. */
 int broker_publish(struct broker *b, const struct broker_message *messages, size_t count,
                    int timeout_ms, bool *ret_confirmed, struct err *err);
@@ -75,12 +79,18 @@ int broker_publish(struct broker *b, const struct broker_message *messages, size
  * when the link turns out to be lost. */
 int broker_pump(struct broker *b, struct err *err);
 
-/* Starts consuming from 1 to BROKER_CONSUME_MAX queues (declared if missing, and again when
- * deleted), at most `prefetch` deliveries unacknowledged at a time (as many of each further
- * queue may be set aside here meanwhile). The names are copied and remembered even when this
- * call fails: after any loss broker_next connects and subscribes again. Calling it again
- * replaces the queues. Messages that are none of Segue's (empty, too long, a NUL inside) are
- * acknowledged and dropped. */
+/* Starts consuming from 1 to BROKER_CONSUME_MAX queues (declared quorum and durable if
+ * missing, and again when deleted), at most `prefetch` deliveries unacknowledged at a time (as
+ * many of each further queue may be set aside here meanwhile). The names are copied and
+ * remembered even when this call fails: after any loss broker_next connects and subscribes
+ * again. Calling it again replaces the queues.
+ *
+ * A queue that cannot be consumed from (it exists with other settings, or hangs) fails one
+ * call with a sentence that names it, and is then left out for a time that grows from 5 s to
+ * 5 min: the next call consumes from the others at once.
+ *
+ * Messages that are none of Segue's (empty, too long, a NUL inside) are acknowledged and
+ * dropped. */
 int broker_consume(struct broker *b, const char *const *queues, size_t count, uint16_t prefetch,
                    struct err *err);
 

@@ -33,6 +33,7 @@ struct rabbit_link {
     struct broker_guard *guard;
     int fd; /* librabbitmq's */
     bool lost, blocked;
+    bool blames_queue;  /* see rabbit_link_blames_queue */
     uint64_t published; /* on this channel; the next publish has this number plus 1 */
     struct rabbit_content content;
 };

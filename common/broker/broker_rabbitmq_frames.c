@@ -56,8 +56,12 @@ static int on_cancel(struct rabbit_link *l, const void *method, struct rabbit_ev
 
 static int on_return(struct rabbit_link *l, const void *method, struct rabbit_event *ret)
 {
-    (void)method, (void)ret;
-    l->content = (struct rabbit_content){.open = true, .event = {.kind = RABBIT_RETURN}};
+    const amqp_basic_return_t *m = method;
+
+    (void)ret;
+    l->content = (struct rabbit_content){
+        .open = true,
+        .event = {.kind = RABBIT_RETURN, .taken = m->reply_code == AMQP_NO_ROUTE}};
     return 0;
 }
 

@@ -21,8 +21,7 @@ enum {
     FRAME_MAX = AMQP_DEFAULT_FRAME_SIZE,
     GOODBYE_MS = 1000,
     WAIT_MAX_MS = 1000,
-    QUEUE_FULL_MAX = sizeof RABBIT_QUEUE_PREFIX + BROKER_QUEUE_MAX,
-    PRECONDITION_FAILED = 406
+    QUEUE_FULL_MAX = sizeof RABBIT_QUEUE_PREFIX + BROKER_QUEUE_MAX
 };
 
 /* --- errors ------------------------------------------------------------------------------ */
@@ -137,28 +136,49 @@ static int select_confirms(struct rabbit_link *l, struct err *err)
     return end_call(l, "asking for confirms", err);
 }
 
+/* What the broker says about one queue it says by closing the channel; a queue that hangs
+ * makes it answer late or not at all, or fail in a way it did not expect. */
+static bool is_about_queue(amqp_rpc_reply_t reply)
+{
+    const amqp_connection_close_t *c = reply.reply.decoded;
+
+    if (reply.reply_type == AMQP_RESPONSE_LIBRARY_EXCEPTION)
+        return reply.library_error == AMQP_STATUS_TIMEOUT;
+    if (reply.reply_type != AMQP_RESPONSE_SERVER_EXCEPTION)
+        return false;
+    return reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD ||
+           (reply.reply.id == AMQP_CONNECTION_CLOSE_METHOD &&
+            c->reply_code == AMQP_INTERNAL_ERROR);
+}
+
+static int end_queue_call(struct rabbit_link *l, const char *full, const char *doing,
+                          struct err *err)
+{
+    amqp_rpc_reply_t reply = amqp_get_rpc_reply(l->conn);
+    int rc = end(l, reply, doing, err);
+
+    if (rc == 0)
+        return 0;
+    l->blames_queue = is_about_queue(reply);
+    return err_wrap(err, "queue \"%s\"", full);
+}
+
+bool rabbit_link_blames_queue(const struct rabbit_link *l)
+{
+    return l->blames_queue;
+}
+
 int rabbit_link_declare(struct rabbit_link *l, const char *queue, struct err *err)
 {
     char full[QUEUE_FULL_MAX];
     amqp_table_entry_t quorum = {
         .key = amqp_cstring_bytes("x-queue-type"),
         .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes("quorum")}};
-    amqp_rpc_reply_t reply;
-    int rc;
 
     begin(l, RABBIT_CALL_MS);
     amqp_queue_declare(l->conn, CHANNEL, queue_bytes(queue, full), 0, 1, 0, 0,
                        (amqp_table_t){.num_entries = 1, .entries = &quorum});
-    reply = amqp_get_rpc_reply(l->conn);
-    rc = end(l, reply, "declaring a queue", err);
-    if (rc != 0 && reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
-        reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD &&
-        ((const amqp_channel_close_t *)reply.reply.decoded)->reply_code == PRECONDITION_FAILED)
-        return err_wrap(err,
-                        "queue \"%s\" exists with other settings than Segue's (quorum, "
-                        "durable): delete it or name another queue",
-                        full);
-    return rc;
+    return end_queue_call(l, full, "declaring it as Segue does (quorum, durable)", err);
 }
 
 int rabbit_link_prefetch(struct rabbit_link *l, uint16_t count, struct err *err)
@@ -176,7 +196,7 @@ int rabbit_link_subscribe(struct rabbit_link *l, const char *queue, struct err *
 
     begin(l, RABBIT_CALL_MS);
     amqp_basic_consume(l->conn, CHANNEL, name, name, 0, 0, 0, amqp_empty_table);
-    return end_call(l, "subscribing to a queue", err);
+    return end_queue_call(l, full, "consuming from it", err);
 }
 
 int rabbit_link_reset(struct rabbit_link *l, struct err *err)
@@ -406,12 +426,17 @@ int rabbit_link_open(const struct broker_url *url, const char *name, bool confir
     }
     rc = set_up(l, name, confirms, err);
     if (rc != 0) {
-        l->lost = true;
-        rabbit_link_close(l);
+        rabbit_link_abandon(l);
         return rc;
     }
     *ret = l;
     return 0;
+}
+
+void rabbit_link_abandon(struct rabbit_link *l)
+{
+    l->lost = true;
+    rabbit_link_close(l);
 }
 
 void rabbit_link_close(struct rabbit_link *l)

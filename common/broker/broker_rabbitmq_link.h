@@ -28,7 +28,8 @@ struct rabbit_link;
 
 enum rabbit_event_kind {
     RABBIT_CONFIRM,  /* number (and with `multiple` every smaller one) was taken, or not */
-    RABBIT_RETURN,   /* publish `number` reached no queue; its confirm is still to come */
+    RABBIT_RETURN,   /* publish `number` came back, its confirm is still to come; `taken`: there
+                        is no such queue */
     RABBIT_DELIVERY, /* number, queue, body; `unfit`: the body is none of ours */
     RABBIT_CANCEL    /* the broker ended our consumer on `queue`, which was deleted */
 };
@@ -50,6 +51,9 @@ int rabbit_link_open(const struct broker_url *url, const char *name, bool confir
 /* Says goodbye when the link still works, waiting a second at most. NULL is fine. */
 void rabbit_link_close(struct rabbit_link *l);
 
+/* Closes without a word and without waiting. */
+void rabbit_link_abandon(struct rabbit_link *l);
+
 /* Declares "segue.<queue>": quorum, durable. Fails when it exists with other arguments. */
 int rabbit_link_declare(struct rabbit_link *l, const char *queue, struct err *err);
 
@@ -57,6 +61,10 @@ int rabbit_link_declare(struct rabbit_link *l, const char *queue, struct err *er
  * 1 and comes back in RABBIT_CONFIRM and RABBIT_RETURN. Success means bytes written. */
 int rabbit_link_publish(struct rabbit_link *l, const struct broker_message *m,
                         uint64_t *ret_number, struct err *err);
+
+/* After a failed declare or subscribe: was it about that queue, so that others may work? (The
+ * broker closed the channel, had an internal error, or did not answer.) */
+bool rabbit_link_blames_queue(const struct rabbit_link *l);
 
 int rabbit_link_prefetch(struct rabbit_link *l, uint16_t count, struct err *err);
 int rabbit_link_subscribe(struct rabbit_link *l, const char *queue, struct err *err);

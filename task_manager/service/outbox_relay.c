@@ -1,22 +1,32 @@
 /* outbox_relay.c - tells the broker what the database has committed.
  *
  * Takes due outbox rows, publishes them, and removes those that the broker confirmed; all
- * others come again. While the broker is away rows simply stay: workers poll meanwhile. */
+ * others come again: at once when the broker could not be reached, after HOLD_MS when only
+ * their queues did not take them, so that such rows never stand before all others. While the
+ * broker is away rows simply stay: workers poll meanwhile. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "clock.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
 
-enum { ROUND_MS = 500, HOLD_MS = 30000, PUBLISH_TIMEOUT_MS = 10000 };
+enum { ROUND_MS = 500, HOLD_MS = 30000, PUBLISH_TIMEOUT_MS = 10000, SAY_MS = 60000 };
 
 struct batch {
     struct outbox_row rows[BROKER_BATCH_MAX];
     struct broker_message messages[BROKER_BATCH_MAX];
     bool confirmed[BROKER_BATCH_MAX];
     int64_t done[BROKER_BATCH_MAX], failed[BROKER_BATCH_MAX];
+};
+
+struct relay {
+    struct service *s;
+    struct batch batch;
+    enum { LINK_UNKNOWN, LINK_DOWN, LINK_UP } link; /* as last logged */
+    int64_t quiet_until_ms;                         /* about queues that take nothing */
 };
 
 static void write_message(const struct outbox_row *row, struct broker_message *m)
@@ -27,20 +37,24 @@ static void write_message(const struct outbox_row *row, struct broker_message *m
              row->task_id, row->type, row->attempt);
 }
 
-/* True when a full batch went out and there may be more. */
-static bool relay_batch(struct service *s, struct batch *b, struct err *err)
+/* Once a minute is enough: every row of such a queue comes by again and again. */
+static void note_refused(struct relay *r, size_t count, const struct err *why)
 {
-    size_t count = 0, done = 0, failed = 0;
-    int rc = store_outbox_take(s->parts.store, BROKER_BATCH_MAX, HOLD_MS, b->rows, &count, err);
+    int64_t now_ms = clock_mono_ms();
 
-    if (rc || count == 0)
-        return false;
-    for (size_t i = 0; i < count; i++) {
-        write_message(&b->rows[i], &b->messages[i]);
-        b->confirmed[i] = false;
-    }
-    rc = broker_publish(s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
-                        b->confirmed, err);
+    if (now_ms < r->quiet_until_ms)
+        return;
+    r->quiet_until_ms = now_ms + SAY_MS;
+    log_warn("outbox.held", LOG_I("rows", (int64_t)count), LOG_S("reason", why->text));
+}
+
+/* Removes the rows that were confirmed and deals with the others. */
+static int settle_batch(struct relay *r, size_t count, int published, struct err *err)
+{
+    struct store *store = r->s->parts.store;
+    struct batch *b = &r->batch;
+    size_t done = 0, failed = 0;
+
     for (size_t i = 0; i < count; i++) {
         if (b->confirmed[i])
             b->done[done++] = b->rows[i].seq;
@@ -48,53 +62,83 @@ static bool relay_batch(struct service *s, struct batch *b, struct err *err)
             b->failed[failed++] = b->rows[i].seq;
     }
     metric_add(METRIC_OUTBOX_PUBLISHED, (int64_t)done);
-    if (done && store_outbox_done(s->parts.store, b->done, done, err))
-        return false; /* they come again after HOLD_MS, doubled and harmless */
-    if (failed)
-        store_outbox_give_up(s->parts.store, b->failed, failed, rc ? NULL : err);
-    return rc == 0 && count == BROKER_BATCH_MAX;
+    if (published == -E_TIMEOUT)
+        note_refused(r, failed, err);
+    else if (failed) /* if this fails as well they come after HOLD_MS */
+        (void)store_outbox_give_up(store, b->failed, failed, NULL);
+    /* Rows that are not removed come again after HOLD_MS, doubled and harmless. */
+    return done ? store_outbox_done(store, b->done, done, err) : 0;
+}
+
+/* True when a full batch went out and there may be more. */
+static bool relay_batch(struct relay *r, struct err *err)
+{
+    struct batch *b = &r->batch;
+    size_t count = 0;
+    int rc =
+        store_outbox_take(r->s->parts.store, BROKER_BATCH_MAX, HOLD_MS, b->rows, &count, err);
+
+    if (rc || count == 0)
+        return false;
+    for (size_t i = 0; i < count; i++) {
+        write_message(&b->rows[i], &b->messages[i]);
+        b->confirmed[i] = false;
+    }
+    rc = broker_publish(r->s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
+                        b->confirmed, err);
+    if (settle_batch(r, count, rc, err))
+        return false;
+    return (rc == 0 || rc == -E_TIMEOUT) && count == BROKER_BATCH_MAX;
 }
 
 /* A link that is down is tried again even when there is nothing to publish, so that readiness
  * tells the truth; while it is down no row is taken. */
-static int reach_broker(struct service *s, struct batch *b, struct err *err)
+static int reach_broker(struct relay *r, struct err *err)
 {
-    struct broker *p = s->parts.publisher;
+    struct broker *p = r->s->parts.publisher;
+    struct batch *b = &r->batch;
 
     return broker_is_up(p)
                ? broker_pump(p, err)
                : broker_publish(p, b->messages, 0, PUBLISH_TIMEOUT_MS, b->confirmed, err);
 }
 
-static void note_link(struct service *s, bool *was_up, const struct err *why)
+static void note_link(struct relay *r, const struct err *why)
 {
-    bool up = broker_is_up(s->parts.publisher);
+    bool up = broker_is_up(r->s->parts.publisher);
 
     metric_set(METRIC_BROKER_UP, up);
-    if (up != *was_up)
+    if (r->link != (up ? LINK_UP : LINK_DOWN))
         log_event(up ? LOG_INFO : LOG_WARN, up ? "broker.up" : "broker.down",
-                  LOG_S("reason", why->text));
-    *was_up = up;
+                  LOG_S("reason", up ? "" : why->text));
+    r->link = up ? LINK_UP : LINK_DOWN;
+}
+
+static void relay_round(struct relay *r)
+{
+    struct err why = ERR_INIT;
+    bool more = reach_broker(r, &why) == 0;
+
+    note_link(r, &why);
+    while (more && !rounds_is_stopping(&r->s->relay)) {
+        more = relay_batch(r, &why);
+        note_link(r, &why);
+    }
 }
 
 void *relay_run(void *arg)
 {
     struct service *s = arg;
-    bool was_up = false;
-    struct batch *b = calloc(1, sizeof *b);
+    struct relay *r = calloc(1, sizeof *r);
 
-    if (!b) {
+    if (!r) {
         log_error("relay.failed", LOG_S("reason", "no memory"));
         return NULL;
     }
+    r->s = s;
     do {
-        struct err why = ERR_INIT;
-        if (reach_broker(s, b, &why) == 0) {
-            while (relay_batch(s, b, &why)) {
-            }
-        }
-        note_link(s, &was_up, &why);
+        relay_round(r);
     } while (rounds_wait(&s->relay, ROUND_MS));
-    free(b);
+    free(r);
     return NULL;
 }

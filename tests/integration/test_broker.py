@@ -22,11 +22,15 @@ class Broker(Case):
     def up(self):
         servers("restart", "rabbitmq", self.folder)
 
-    def consumers(self, manager):
-        """How many there are of the manager's queue; None when there is no such queue."""
+    def tell_queue(self, call, queue):
+        """Lets a quorum queue hang, as after the loss of its leader, or go on."""
+        servers("rabbitmqctl", self.folder, "eval", f"ok = sys:{call}('%2F_segue.{queue}').")
+
+    def consumers(self, manager, queue=None):
+        """How many there are of a queue, the manager's own; None when there is no such queue."""
         out = servers("rabbitmqctl", self.folder, "list_queues", "--silent", "name", "consumers")
         for line in out.splitlines():
-            if line.split()[:1] == [f"segue.{manager.queue}"]:
+            if line.split()[:1] == [f"segue.{queue or manager.queue}"]:
                 return int(line.split()[1])
         return None
 
@@ -54,6 +58,10 @@ class Broker(Case):
         self.down()
         manager = Manager(self, AMQP_URL=self.url).start()
         self.wait_ready(manager, status="ready", broker="down")
+        log = manager.wait_log("broker.down")  # a broker never reached is told, once
+        self.assertIn("rabbitmq at 127.0.0.1", log)
+        self.assertNotIn("guest", log)
+        self.assertNotIn("broker.up", log)
         ids = [manager.submit() for _ in range(5)]
         self.wait_ready(manager, rows=5)
         worker = Worker(self, manager).start()
@@ -83,7 +91,7 @@ class Broker(Case):
         for _ in range(3):  # each would take a minute
             self.assert_all_done(manager, [manager.submit() for _ in range(3)])
 
-    def test_a_queue_that_somebody_deletes_is_made_again(self):
+    def test_a_queue_that_somebody_deletes_is_made_again_by_its_worker(self):
         manager = Manager(self, AMQP_URL=self.url).start()
         self.start_worker(manager)
         self.assert_all_done(manager, [manager.submit()])
@@ -93,9 +101,34 @@ class Broker(Case):
         wait_until(lambda: self.consumers(manager) == 1, "the queue to be back")
         self.assert_all_done(manager, [manager.submit() for _ in range(5)])
 
+    def test_tasks_make_no_queue_and_are_done_when_a_worker_comes(self):
+        manager = Manager(self, AMQP_URL=self.url).start()
+        ids = [manager.submit() for _ in range(3)]
+        self.wait_ready(manager, broker="up", rows=0)
+        self.assertIsNone(self.consumers(manager))
+        self.start_worker(manager, POLL="1m")
+        self.assert_all_done(manager, ids)
+
+    def test_a_queue_that_hangs_delays_no_other(self):
+        manager = Manager(self, AMQP_URL=self.url).start()
+        self.start_worker(manager, POLL="1m")
+        bad = f"{manager.queue}-bad"
+        stranger = Worker(self, manager, "stranger", QUEUES=bad).start()
+        wait_until(lambda: self.consumers(manager, bad) == 1, "the other queue to be there")
+        stranger.stop()
+        self.tell_queue("suspend", bad)
+        self.addCleanup(self.tell_queue, "resume", bad)
+        lost = manager.submit(queue=bad)
+        for _ in range(3):
+            self.assert_all_done(manager, [manager.submit() for _ in range(3)])
+        self.assertIn(f"segue.{bad}", manager.wait_log("outbox.held"))
+        self.assertNotIn("broker.down", manager.log())
+        self.assertEqual(manager.show(lost)["status"], "RECEIVED")
+
     def test_messages_that_are_too_many_do_no_harm(self):
         # Tasks are done by another worker before their messages are read.
         manager = Manager(self, AMQP_URL=self.url).start()
+        self.start_worker(manager).stop()  # the queue is there
         poller = Worker(self, manager, "poller", AMQP_URL=None).start()
         ids = [manager.submit() for _ in range(20)]
         self.assert_all_done(manager, ids)

@@ -63,11 +63,33 @@ void amqp_admin_delete_queue(const char *url, const char *full_name)
     finish(conn);
 }
 
-void amqp_admin_declare_classic(const char *url, const char *full_name)
+bool amqp_admin_has_queue(const char *url, const char *full_name)
 {
     amqp_connection_state_t conn = start(url);
+    amqp_rpc_reply_t reply;
 
-    amqp_queue_declare(conn, 1, amqp_cstring_bytes(full_name), 0, 1, 0, 0, amqp_empty_table);
+    amqp_queue_declare(conn, 1, amqp_cstring_bytes(full_name), 1, 0, 0, 0, amqp_empty_table);
+    reply = amqp_get_rpc_reply(conn);
+    if (reply.reply_type == AMQP_RESPONSE_SERVER_EXCEPTION &&
+        reply.reply.id == AMQP_CHANNEL_CLOSE_METHOD &&
+        ((const amqp_channel_close_t *)reply.reply.decoded)->reply_code == AMQP_NOT_FOUND) {
+        amqp_destroy_connection(conn);
+        return false;
+    }
+    check(conn, reply, "looking at a queue");
+    finish(conn);
+    return true;
+}
+
+void amqp_admin_declare(const char *url, const char *full_name, const char *type)
+{
+    amqp_connection_state_t conn = start(url);
+    amqp_table_entry_t entry = {
+        .key = amqp_cstring_bytes("x-queue-type"),
+        .value = {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(type)}};
+
+    amqp_queue_declare(conn, 1, amqp_cstring_bytes(full_name), 0, 1, 0, 0,
+                       (amqp_table_t){.num_entries = 1, .entries = &entry});
     check(conn, amqp_get_rpc_reply(conn), "declaring a queue");
     finish(conn);
 }

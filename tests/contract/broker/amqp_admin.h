@@ -5,10 +5,13 @@
 #ifndef CONTRACT_AMQP_ADMIN_H
 #define CONTRACT_AMQP_ADMIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void amqp_admin_delete_queue(const char *url, const char *full_name);
-void amqp_admin_declare_classic(const char *url, const char *full_name);
+bool amqp_admin_has_queue(const char *url, const char *full_name);
+/* `type`: "quorum" or "classic"; durable. */
+void amqp_admin_declare(const char *url, const char *full_name, const char *type);
 void amqp_admin_publish(const char *url, const char *full_name, const void *body, size_t len);
 
 #endif

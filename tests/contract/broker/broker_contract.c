@@ -1,5 +1,6 @@
 /* broker_contract.c - what broker.h promises, asked of every implementation. `*state` is the
  * URL to open: empty for "none", TEST_AMQP_URL for RabbitMQ. */
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -35,8 +36,7 @@ static void a_batch_of_256_is_confirmed(const char *url)
     struct err err = ERR_INIT;
     char queue[BROKER_QUEUE_MAX] = "q";
 
-    if (broker_delivers(b))
-        own_queue(queue);
+    own_queue(url, queue);
     for (size_t i = 0; i < BROKER_BATCH_MAX; i++)
         batch[i] = message(queue, "{}");
     if (broker_publish(b, batch, BROKER_BATCH_MAX, PATIENCE_MS, confirmed, &err) != 0)
@@ -65,8 +65,7 @@ static void nothing_comes_before_the_time_is_up(const char *url)
     struct broker_delivery d;
     int64_t began_ms;
 
-    if (broker_delivers(b))
-        own_queue(queue);
+    own_queue(url, queue);
     assert_int_equal(broker_consume(b, queues, 1, 1, NULL), 0);
     began_ms = clock_mono_ms();
     assert_int_equal(broker_next(b, 50, -1, &d, NULL), 0);
@@ -85,8 +84,7 @@ static void a_readable_wake_fd_ends_the_wait(const char *url)
 
     assert_int_equal(pipe(ends), 0);
     assert_int_equal(write(ends[1], "!", 1), 1);
-    if (broker_delivers(b))
-        own_queue(queue);
+    own_queue(url, queue);
     assert_int_equal(broker_consume(b, queues, 1, 1, NULL), 0);
     began_ms = clock_mono_ms();
     assert_int_equal(broker_next(b, 10 * PATIENCE_MS, ends[0], &d, NULL), 0);
@@ -105,8 +103,7 @@ static void pausing_and_consuming_again_is_fine(const char *url)
     const char *queues[] = {queue};
     struct broker_delivery d;
 
-    if (broker_delivers(b))
-        own_queue(queue);
+    own_queue(url, queue);
     assert_int_equal(broker_pause(b, NULL), 0); /* before anything began */
     for (int i = 0; i < 3; i++) {
         assert_int_equal(broker_consume(b, queues, 1, 1, NULL), 0);
@@ -126,7 +123,7 @@ static void a_message_arrives_once_with_its_body(const char *url)
     struct broker_delivery d;
     char queue[BROKER_QUEUE_MAX], body[BROKER_BODY_MAX];
 
-    own_queue(queue);
+    own_queue(url, queue);
     memset(body, 'x', sizeof body); /* the longest there can be */
     body[sizeof body - 1] = '\0';
     publish_in_the_end(out, queue, body);
@@ -150,8 +147,8 @@ static void messages_of_several_queues_name_their_queue(const char *url)
     char a[BROKER_QUEUE_MAX], b[BROKER_QUEUE_MAX];
     const char *queues[] = {a, b};
 
-    own_queue(a);
-    own_queue(b);
+    own_queue(url, a);
+    own_queue(url, b);
     assert_int_equal(broker_consume(in, queues, 2, 5, NULL), 0);
     publish_in_the_end(out, a, "to a");
     assert_string_equal(await_body(in, "to a").queue, a);
@@ -166,7 +163,7 @@ static void what_was_not_acknowledged_comes_again_after_close(const char *url)
     struct broker *out = open_broker(url, BROKER_PUBLISH), *in;
     char queue[BROKER_QUEUE_MAX];
 
-    own_queue(queue);
+    own_queue(url, queue);
     in = open_consumer(url, queue, 10);
     publish_in_the_end(out, queue, "again");
     (void)await_body(in, "again");
@@ -183,7 +180,7 @@ static void no_more_than_prefetch_are_delivered_unacknowledged(const char *url)
     struct broker_delivery d;
     char queue[BROKER_QUEUE_MAX];
 
-    own_queue(queue);
+    own_queue(url, queue);
     for (int i = 0; i < 3; i++)
         publish_in_the_end(out, queue, "one of three");
     in = open_consumer(url, queue, 2);
@@ -206,7 +203,7 @@ static void prefetch_counts_over_all_queues(const char *url)
     int seen = 0;
 
     for (int i = 0; i < 3; i++) {
-        own_queue(names[i]);
+        own_queue(url, names[i]);
         for (int k = 0; k < 3; k++)
             publish_in_the_end(out, names[i], "one of nine");
     }
@@ -236,7 +233,7 @@ static void a_paused_consumer_gives_its_deliveries_to_another(const char *url)
     struct broker_delivery d, seen;
     char queue[BROKER_QUEUE_MAX];
 
-    own_queue(queue);
+    own_queue(url, queue);
     for (int i = 0; i < 5; i++)
         publish_in_the_end(out, queue, "work");
     busy = open_consumer(url, queue, 10);
@@ -263,25 +260,23 @@ static void a_paused_consumer_gives_its_deliveries_to_another(const char *url)
 /* --- RabbitMQ's own ------------------------------------------------------------------------
  */
 
-static void full_name(const char *queue, char ret[BROKER_QUEUE_MAX + 8])
-{
-    snprintf(ret, BROKER_QUEUE_MAX + 8, "segue.%s", queue);
-}
-
-static void publishing_to_a_deleted_queue_declares_it_again(const char *url)
+static void publishing_makes_no_queue_and_drops_what_nobody_consumes(const char *url)
 {
     struct broker *out = open_broker(url, BROKER_PUBLISH), *in;
+    struct broker_delivery d;
     struct err err = ERR_INIT;
-    char queue[BROKER_QUEUE_MAX], full[BROKER_QUEUE_MAX + 8];
+    char queue[BROKER_QUEUE_MAX], full[FULL_MAX];
 
-    own_queue(queue);
+    own_name(queue);
     full_name(queue, full);
-    publish_in_the_end(out, queue, "lost with the queue");
-    amqp_admin_delete_queue(url, full);
-    if (publish(out, queue, "after", PATIENCE_MS, &err) != 0)
+    if (publish(out, queue, "nobody is there", PATIENCE_MS, &err) != 0)
         fail_msg("%s", err.text);
+    assert_false(amqp_admin_has_queue(url, full));
     in = open_consumer(url, queue, 10);
-    (void)await_body(in, "after");
+    assert_true(amqp_admin_has_queue(url, full));
+    assert_int_equal(broker_next(in, 200, -1, &d, NULL), 0);
+    publish_in_the_end(out, queue, "now there is");
+    (void)await_body(in, "now there is");
     broker_close(in);
     broker_close(out);
 }
@@ -290,9 +285,9 @@ static void a_consumer_outlives_the_deletion_of_its_queue(const char *url)
 {
     struct broker *out = open_broker(url, BROKER_PUBLISH), *in;
     struct broker_delivery d;
-    char queue[BROKER_QUEUE_MAX], full[BROKER_QUEUE_MAX + 8];
+    char queue[BROKER_QUEUE_MAX], full[FULL_MAX];
 
-    own_queue(queue);
+    own_queue(url, queue);
     full_name(queue, full);
     in = open_consumer(url, queue, 10);
     assert_int_equal(broker_next(in, 0, -1, &d, NULL), 0);
@@ -308,13 +303,13 @@ static void foreign_messages_are_dropped(const char *url)
 {
     struct broker *out = open_broker(url, BROKER_PUBLISH), *in;
     struct broker_delivery d;
-    char queue[BROKER_QUEUE_MAX], full[BROKER_QUEUE_MAX + 8];
+    char queue[BROKER_QUEUE_MAX], full[FULL_MAX];
     size_t len = 300000; /* several frames */
     char *big = malloc(len);
 
     assert_non_null(big);
     memset(big, 'x', len);
-    own_queue(queue);
+    own_queue(url, queue);
     full_name(queue, full);
     in = open_consumer(url, queue, 1);
     amqp_admin_publish(url, full, big, len);
@@ -333,21 +328,61 @@ static void foreign_messages_are_dropped(const char *url)
     free(big);
 }
 
-static void a_queue_with_other_settings_is_a_clear_error(const char *url)
+static void a_queue_with_other_settings_stops_no_consumer_of_others(const char *url)
 {
     struct broker *out = open_broker(url, BROKER_PUBLISH);
+    struct broker *in = open_broker(url, BROKER_CONSUME);
     struct err err = ERR_INIT;
-    char queue[BROKER_QUEUE_MAX], full[BROKER_QUEUE_MAX + 8];
+    char bad[BROKER_QUEUE_MAX], good[BROKER_QUEUE_MAX], full[FULL_MAX];
+    const char *queues[] = {bad, good};
 
-    own_queue(queue);
-    full_name(queue, full);
-    amqp_admin_declare_classic(url, full);
-    assert_int_equal(publish(out, queue, "{}", PATIENCE_MS, &err), -E_UNAVAILABLE);
+    own_name(bad);
+    own_name(good);
+    full_name(bad, full);
+    amqp_admin_declare(url, full, "classic");
+    assert_int_equal(broker_consume(in, queues, 2, 5, &err), -E_UNAVAILABLE);
     assert_non_null(strstr(err.text, full));
-    assert_non_null(strstr(err.text, "exists with other settings"));
+    assert_non_null(strstr(err.text, "406"));
+    assert_int_equal(broker_consume(in, queues, 2, 5, &err), 0);
+    publish_in_the_end(out, bad, "a classic queue takes it");
+    publish_in_the_end(out, good, "others");
+    (void)await_body(in, "others");
     amqp_admin_delete_queue(url, full);
-    publish_in_the_end(out, queue, "{}");
+    while (!amqp_admin_has_queue(url, full)) {
+        struct broker_delivery d;
+
+        (void)broker_next(in, 100, -1, &d, NULL);
+    }
+    publish_in_the_end(out, bad, "mended");
+    (void)await_body(in, "mended");
+    broker_close(in);
     broker_close(out);
+}
+
+static void a_consumer_of_nothing_but_a_bad_queue_says_so_until_it_is_mended(const char *url)
+{
+    struct broker *in = open_broker(url, BROKER_CONSUME);
+    struct err err = ERR_INIT;
+    char bad[BROKER_QUEUE_MAX], full[FULL_MAX];
+    const char *queues[] = {bad};
+    struct broker_delivery d;
+    int64_t deadline_ms = clock_mono_ms() + PATIENCE_MS;
+
+    own_name(bad);
+    full_name(bad, full);
+    amqp_admin_declare(url, full, "classic");
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(broker_consume(in, queues, 1, 5, &err), -E_UNAVAILABLE);
+        assert_non_null(strstr(err.text, full));
+        assert_int_equal(broker_next(in, 0, -1, &d, NULL), -E_UNAVAILABLE);
+    }
+    amqp_admin_delete_queue(url, full);
+    while (broker_next(in, 0, -1, &d, NULL) != 0) {
+        assert_true(clock_mono_ms() < deadline_ms);
+        poll(NULL, 0, 20); /* between two tries, which are refused at once */
+    }
+    assert_true(amqp_admin_has_queue(url, full));
+    broker_close(in);
 }
 
 /* --- the tables -----------------------------------------------------------------------------
@@ -390,10 +425,11 @@ static void closing_nothing_is_fine(void **state)
     X(no_more_than_prefetch_are_delivered_unacknowledged)                                      \
     X(prefetch_counts_over_all_queues)                                                         \
     X(a_paused_consumer_gives_its_deliveries_to_another)                                       \
-    X(publishing_to_a_deleted_queue_declares_it_again)                                         \
+    X(publishing_makes_no_queue_and_drops_what_nobody_consumes)                                \
     X(a_consumer_outlives_the_deletion_of_its_queue)                                           \
     X(foreign_messages_are_dropped)                                                            \
-    X(a_queue_with_other_settings_is_a_clear_error)
+    X(a_queue_with_other_settings_stops_no_consumer_of_others)                                 \
+    X(a_consumer_of_nothing_but_a_bad_queue_says_so_until_it_is_mended)
 
 #define NONE_TEST(name)                                                                        \
     static void none_##name(void **state)                                                      \

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -35,7 +37,12 @@ const char *need_env(const char *name)
     return NULL;
 }
 
-void own_queue(char ret[BROKER_QUEUE_MAX])
+void full_name(const char *queue, char ret[FULL_MAX])
+{
+    snprintf(ret, FULL_MAX, "segue.%s", queue);
+}
+
+void own_name(char ret[BROKER_QUEUE_MAX])
 {
     char token[TOKEN_TEXT_MAX];
 
@@ -45,12 +52,22 @@ void own_queue(char ret[BROKER_QUEUE_MAX])
     memcpy(own[own_count++], ret, BROKER_QUEUE_MAX);
 }
 
+void own_queue(const char *url, char ret[BROKER_QUEUE_MAX])
+{
+    char full[FULL_MAX];
+
+    own_name(ret);
+    full_name(ret, full);
+    if (url[0] != '\0')
+        amqp_admin_declare(url, full, "quorum");
+}
+
 void delete_own_queues(const char *url)
 {
     while (own_count > 0) {
-        char full[BROKER_QUEUE_MAX + 8];
+        char full[FULL_MAX];
 
-        snprintf(full, sizeof full, "segue.%s", own[--own_count]);
+        full_name(own[--own_count], full);
         amqp_admin_delete_queue(url, full);
     }
 }
@@ -129,6 +146,47 @@ struct broker_delivery await_body(struct broker *b, const char *body)
         if (rc < 0)
             poll(NULL, 0, 20);
     }
+}
+
+/* ctest's working directory is the root of the sources. */
+void servers(const char *const args[])
+{
+    const char *argv[8] = {"servers.sh"};
+    int status;
+    pid_t pid;
+
+    for (size_t i = 0; args[i]; i++) {
+        assert_true(i + 2 < sizeof argv / sizeof argv[0]);
+        argv[i + 1] = args[i];
+    }
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+        execv("tests/support/servers.sh", (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
+/* The Erlang process of a queue on the default virtual host is called "%2F_<queue>". */
+static void tell_queue(const char *dir, const char *call, const char *queue)
+{
+    char code[160];
+
+    snprintf(code, sizeof code, "ok = sys:%s('%%2F_segue.%s').", call, queue);
+    SERVERS("rabbitmqctl", dir, "eval", code);
+}
+
+void hang_queue(const char *dir, const char *queue)
+{
+    tell_queue(dir, "suspend", queue);
+}
+
+void revive_queue(const char *dir, const char *queue)
+{
+    tell_queue(dir, "resume", queue);
 }
 
 void url_through(const char *url, int port, const char *parameters, char *ret, size_t size)
