@@ -13,6 +13,7 @@
 #include "http_client.h"
 #include "log.h"
 #include "runtime.h"
+#include "text.h"
 
 enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 5 };
 
@@ -43,6 +44,16 @@ static int read_queues(const char *list, struct runtime_options *ret, struct err
     return ret->queue_count ? 0 : err_set(err, -E_BAD_VALUE, "QUEUES: at least one is needed");
 }
 
+/* What every request of the worker can carry as JSON, and every log as one line. */
+static bool is_plain_text(const char *text)
+{
+    for (const char *c = text; *c; c++) {
+        if ((unsigned char)*c < 0x20 || *c == 0x7F)
+            return false;
+    }
+    return utf8_is_valid(text, strlen(text));
+}
+
 static int read_name(const struct config *c, char ret_name[TASK_WORKER_MAX], struct err *err)
 {
     char host[65] = "worker"; /* HOST_NAME_MAX and a NUL */
@@ -50,6 +61,9 @@ static int read_name(const struct config *c, char ret_name[TASK_WORKER_MAX], str
     if (strlen(c->worker_name) >= TASK_WORKER_MAX)
         return err_set(err, -E_BAD_VALUE, "WORKER_NAME: longer than %d bytes",
                        TASK_WORKER_MAX - 1);
+    if (!is_plain_text(c->worker_name))
+        return err_set(err, -E_BAD_VALUE,
+                       "WORKER_NAME: must be valid UTF-8 without control characters");
     if (c->worker_name[0]) {
         snprintf(ret_name, TASK_WORKER_MAX, "%s", c->worker_name);
         return 0;
@@ -155,7 +169,7 @@ static int failed(const char *event, int rc, const struct err *err)
 }
 
 /* A worker that the task manager started ends with it, in good order. */
-static int follow_parent(pid_t parent, struct err *err)
+static int follow_parent(int64_t parent, struct err *err)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGTERM) != 0)
         return err_set_errno(err, -E_IO, errno, "follow the task manager");
@@ -170,6 +184,8 @@ static int try_store(const char *url, struct err *err)
     struct objstore *store = NULL;
     int rc = objstore_open(url, &store, err);
 
+    if (!rc)
+        log_info("worker.store", LOG_S("path", objstore_place(store)));
     objstore_close(store);
     return rc ? err_wrap(err, "STORAGE_URL") : 0;
 }
@@ -178,11 +194,10 @@ int app_work(const struct config *c)
 {
     struct plan plan;
     struct err err = ERR_INIT;
-    pid_t parent = getppid();
     int rc = app_check(c, &err);
 
     if (!rc && c->supervised)
-        rc = follow_parent(parent, &err);
+        rc = follow_parent(c->supervised, &err);
     if (!rc)
         rc = make_plan(c, &plan, &err);
     if (!rc)

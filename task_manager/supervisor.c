@@ -1,6 +1,7 @@
 #include "supervisor.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <spawn.h>
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "backoff.h"
+#include "buf.h"
 #include "clock.h"
 #include "log.h"
 
@@ -55,7 +57,9 @@ static void url_of(const char *address, char *ret, size_t size)
  * business? */
 static bool is_withheld(const char *entry, char *const *own, size_t own_count)
 {
-    static const char *const secrets[] = {"DATABASE_URL=", "DATABASE_URL_FILE="};
+    /* AMQP_URL itself is among `own`. */
+    static const char *const secrets[] = {
+        "DATABASE_URL=", "DATABASE_URL_FILE=", "AMQP_URL_FILE="};
 
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
         if (strncmp(entry, secrets[i], strlen(secrets[i])) == 0)
@@ -87,34 +91,64 @@ static char **worker_environment(char *const *own, size_t own_count)
     return env;
 }
 
-static int spawn_worker(struct supervisor *s, const char *path)
+/* A group of its own: Ctrl-C reaches this process alone, which then asks the worker once. */
+static int spawn_with(struct supervisor *s, const char *path, char *const *env)
 {
-    char url[160], slots[32], storage[PATH_MAX], amqp[1024], level[32], format[32];
-    char supervised[] = "SEGUE_SUPERVISED=1", name[] = "data_processor";
-    char *const own[] = {url, slots, storage, amqp, level, format, supervised};
+    char name[] = "data_processor";
     char *const argv[] = {name, NULL};
     posix_spawnattr_t attr;
     sigset_t none, defaults;
+    int rc = posix_spawnattr_init(&attr);
 
-    snprintf(url, sizeof url, "TASK_MANAGER_URL=%s", s->url);
-    snprintf(slots, sizeof slots, "SLOTS=%d", s->slots);
-    snprintf(storage, sizeof storage, "STORAGE_URL=%s", s->config->storage_url);
-    snprintf(amqp, sizeof amqp, "AMQP_URL=%s", s->config->amqp_url);
-    snprintf(level, sizeof level, "LOG_LEVEL=%s", s->config->log_level);
-    snprintf(format, sizeof format, "LOG_FORMAT=%s", s->config->log_format);
-    char **env = worker_environment(own, sizeof own / sizeof own[0]);
-    if (!env)
-        return ENOMEM;
-
+    if (rc)
+        return rc;
     sigemptyset(&none);
     sigfillset(&defaults);
-    posix_spawnattr_init(&attr);
     posix_spawnattr_setsigmask(&attr, &none);
     posix_spawnattr_setsigdefault(&attr, &defaults);
-    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    int rc = posix_spawn(&s->pid, path, NULL, &attr, argv, env);
+    posix_spawnattr_setpgroup(&attr, 0);
+    posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+                                        POSIX_SPAWN_SETPGROUP);
+    rc = posix_spawn(&s->pid, path, NULL, &attr, argv, env);
     posix_spawnattr_destroy(&attr);
+    return rc;
+}
+
+enum { OWN_MAX = 8 };
+
+/* What the worker has to know, as NAME=value lines of any length. */
+static void fill_own(const struct supervisor *s, struct buf own[OWN_MAX])
+{
+    const struct config *c = s->config;
+
+    buf_printf(&own[0], "TASK_MANAGER_URL=%s", s->url);
+    buf_printf(&own[1], "SLOTS=%d", s->slots);
+    buf_printf(&own[2], "STORAGE_URL=%s", c->storage_url);
+    buf_printf(&own[3], "AMQP_URL=%s", c->amqp_url);
+    buf_printf(&own[4], "LOG_LEVEL=%s", c->log_level);
+    buf_printf(&own[5], "LOG_FORMAT=%s", c->log_format);
+    buf_printf(&own[6], "STOP_GRACE=%" PRId64 "ms", c->stop_grace_ms);
+    buf_printf(&own[7], "SEGUE_SUPERVISED=%ld", (long)getpid());
+}
+
+static int spawn_worker(struct supervisor *s, const char *path)
+{
+    struct buf own[OWN_MAX];
+    char *lines[OWN_MAX];
+    bool complete = true;
+
+    for (size_t i = 0; i < OWN_MAX; i++)
+        buf_init(&own[i]);
+    fill_own(s, own);
+    for (size_t i = 0; i < OWN_MAX; i++) {
+        lines[i] = own[i].data;
+        complete = complete && buf_ok(&own[i]);
+    }
+    char **env = complete ? worker_environment(lines, OWN_MAX) : NULL;
+    int rc = env ? spawn_with(s, path, env) : ENOMEM;
     free(env);
+    for (size_t i = 0; i < OWN_MAX; i++)
+        buf_release(&own[i]);
     return rc;
 }
 

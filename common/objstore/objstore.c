@@ -169,6 +169,13 @@ int objstore_key_of(struct objstore *s, const char *path, char ret_key[ARTIFACT_
     return rc;
 }
 
+const char *objstore_place(struct objstore *s)
+{
+    const char *root = s->ops->root(s);
+
+    return root ? root : s->ops->scheme;
+}
+
 const char *objstore_temp_dir(struct objstore *s)
 {
     return s->ops->temp_dir(s);

@@ -83,6 +83,10 @@ int objstore_free_bytes(struct objstore *s, uint64_t *ret_bytes, struct err *err
 int objstore_key_of(struct objstore *s, const char *path, char ret_key[ARTIFACT_KEY_MAX],
                     struct err *err);
 
+/* Where the store is, for messages to people: the absolute path of a local one. The string is
+ * the store's. */
+const char *objstore_place(struct objstore *s);
+
 /* A directory on the same disk for spill files of jobs (made if missing); the string is the
  * store's. */
 const char *objstore_temp_dir(struct objstore *s);

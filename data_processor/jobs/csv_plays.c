@@ -124,15 +124,30 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
     return ret->result ? 0 : err_set(err, -E_NO_MEMORY, "no memory for the result");
 }
 
+/* The task manager had the file when it took the task: that it is not here says more about
+ * this worker than about the task, and another one may do better. */
+static int open_input(const struct job_context *context, int *ret_fd, struct err *err)
+{
+    const char *key = context->work->input.key;
+    uint64_t size;
+
+    if (!key[0])
+        return err_set(err, -E_BAD_INPUT, "the task has no input file");
+    int rc = objstore_get(context->store, key, ret_fd, &size, err);
+    if (rc != -E_NOT_FOUND)
+        return rc;
+    return err_set(err, -E_UNAVAILABLE,
+                   "this worker's object store %s has no '%s': is STORAGE_URL the task "
+                   "manager's?",
+                   objstore_place(context->store), key);
+}
+
 static int csv_plays_run(const struct job_context *context, struct report *ret)
 {
     struct outputs out = {NULL, NULL};
     struct err err = ERR_INIT;
-    uint64_t size;
     int in_fd = -1;
-    int rc = context->work->input.key[0]
-                 ? objstore_get(context->store, context->work->input.key, &in_fd, &size, &err)
-                 : err_set(&err, -E_BAD_INPUT, "the task has no input file");
+    int rc = open_input(context, &in_fd, &err);
 
     if (!rc)
         rc = run_on(context, in_fd, &out, ret, &err);

@@ -10,7 +10,10 @@
 
 #include "clock.h"
 
-enum { PAUSE_MIN_MS = 20 }; /* between heartbeats, however short a lease may be */
+enum {
+    PAUSE_MIN_MS = 20, /* between heartbeats, however short a lease may be */
+    LEASES_UNHEARD = 6
+};
 
 /* --- opening --- */
 
@@ -112,10 +115,14 @@ static void unlink_and_free(struct board *b, struct held *h)
     ring(b->source_fd);
 }
 
-/* The manager may think the lease over a little before we do: keep a tenth as a margin. */
+/* A lease that ran out unheard does not end the work: a manager that was away has given the
+ * task to nobody in the meantime, and after its start it waits a lease for heartbeats before
+ * it does. If another worker does own the task by now, the token makes ours harmless: no
+ * report of it is taken and its files lie under a prefix of their own. So the limit is only
+ * there for work that nobody seems to wait for any more. */
 static int64_t loss_at(const struct held *h)
 {
-    return h->renewed_ms + h->lease_ms - h->lease_ms / 10;
+    return h->renewed_ms + LEASES_UNHEARD * h->lease_ms;
 }
 
 static bool is_lost(const struct held *h, int64_t now_ms)
@@ -192,13 +199,12 @@ int64_t board_next_loss_ms(struct board *b)
     return least;
 }
 
-void board_end(struct board *b, struct held *h, struct report *report_take, int64_t now_ms)
+void board_end(struct board *b, struct held *h, struct report *report_take)
 {
     lock(b);
     assert(h->phase == HELD_RUNNING);
     h->phase = HELD_ENDED;
     h->report = *report_take;
-    h->ended_ms = now_ms;
     memset(report_take, 0, sizeof *report_take);
     pthread_cond_broadcast(&b->changed);
     unlock(b);
@@ -248,13 +254,14 @@ int board_room(struct board *b)
     return room < WORKER_BATCH_MAX ? (int)room : WORKER_BATCH_MAX;
 }
 
-int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct err *err)
+static struct held *held_new(struct work *work_take, int64_t now_ms, struct err *err)
 {
     struct held *h = calloc(1, sizeof *h);
 
     if (!h) {
         work_release(work_take);
-        return err_set(err, -E_NO_MEMORY, "no memory for an attempt");
+        err_set(err, -E_NO_MEMORY, "no memory for an attempt");
+        return NULL;
     }
     h->work = *work_take;
     memset(work_take, 0, sizeof *work_take);
@@ -262,7 +269,11 @@ int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct er
     h->progress = -1;
     h->renewed_ms = now_ms;
     h->lease_ms = h->work.lease_ms;
+    return h;
+}
 
+static void append(struct board *b, struct held *h)
+{
     lock(b);
     struct held **at = &b->first;
     while (*at)
@@ -271,6 +282,31 @@ int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct er
     ring(b->main_fd);
     pthread_cond_broadcast(&b->changed);
     unlock(b);
+}
+
+int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct err *err)
+{
+    struct held *h = held_new(work_take, now_ms, err);
+
+    if (!h)
+        return -E_NO_MEMORY;
+    append(b, h);
+    return 0;
+}
+
+int board_add_ended(struct board *b, struct work *work_take, struct report *report_take,
+                    int64_t now_ms, struct err *err)
+{
+    struct held *h = held_new(work_take, now_ms, err);
+
+    if (!h) {
+        report_release(report_take);
+        return -E_NO_MEMORY;
+    }
+    h->phase = HELD_ENDED;
+    h->report = *report_take;
+    memset(report_take, 0, sizeof *report_take);
+    append(b, h);
     return 0;
 }
 
@@ -284,12 +320,30 @@ void board_end_source(struct board *b)
 
 /* --- heartbeat --- */
 
+static int64_t pause_of(const struct held *h)
+{
+    return h->lease_ms / 3 > PAUSE_MIN_MS ? h->lease_ms / 3 : PAUSE_MIN_MS;
+}
+
+int64_t board_pause_max_ms(struct board *b)
+{
+    int64_t least = INT64_MAX;
+
+    lock(b);
+    for (const struct held *h = b->first; h; h = h->next) {
+        if (!h->lost && pause_of(h) < least)
+            least = pause_of(h);
+    }
+    unlock(b);
+    return least;
+}
+
 static int64_t next_due(const struct board *b)
 {
     int64_t least = INT64_MAX;
 
     for (const struct held *h = b->first; h; h = h->next) {
-        int64_t pause = h->lease_ms / 3 > PAUSE_MIN_MS ? h->lease_ms / 3 : PAUSE_MIN_MS;
+        int64_t pause = pause_of(h);
         if (!h->lost && h->renewed_ms + pause < least)
             least = h->renewed_ms + pause;
     }

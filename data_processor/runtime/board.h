@@ -6,9 +6,9 @@
  *
  * An attempt is held from the claim's answer until its report has been answered; all that
  * time it is in the heartbeats. WAITING and RUNNING attempts are lost when a heartbeat says
- * so or when none has succeeded for nearly a lease (by our monotonic clock): then another
- * worker may own the task, and the main thread ends the process and drops the attempt.
- * An ENDED one is reported anyway; its token decides.
+ * so or when none has got through for six leases (by our monotonic clock): then the main
+ * thread ends the process and drops the attempt. An ENDED one is reported anyway; its token
+ * decides.
  *
  * Functions are grouped by the thread that calls them; each locks. A `struct held` belongs to
  * the main thread while RUNNING and to the reporter once ENDED; `work` never changes. */
@@ -33,7 +33,7 @@ struct held {
     int64_t lease_ms;
     bool lost;
     struct report report; /* of ENDED */
-    int64_t ended_ms;
+    bool refused;         /* the reporter's: the report before this one was refused */
 };
 
 struct board {
@@ -63,7 +63,7 @@ bool board_is_lost(struct board *b, struct held *h, int64_t now_ms);
 /* When the first RUNNING attempt will be lost unless renewed; INT64_MAX: none. */
 int64_t board_next_loss_ms(struct board *b);
 /* Hands the attempt and its report (moved) to the reporter. */
-void board_end(struct board *b, struct held *h, struct report *report_take, int64_t now_ms);
+void board_end(struct board *b, struct held *h, struct report *report_take);
 void board_drop(struct board *b, struct held *h);
 /* Nothing is held, and nothing will be: the source has ended. */
 bool board_is_settled(struct board *b);
@@ -78,6 +78,9 @@ void board_quit(struct board *b);
 int board_room(struct board *b);
 /* Takes over work's contents, also on failure. The lease counts from now_ms. */
 int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct err *err);
+/* The same for an attempt that cannot be run: it is ENDED from the start. */
+int board_add_ended(struct board *b, struct work *work_take, struct report *report_take,
+                    int64_t now_ms, struct err *err);
 
 /* The last thing the source does. */
 void board_end_source(struct board *b);
@@ -89,6 +92,8 @@ void board_end_source(struct board *b);
  * quitting. */
 int board_wait_due(struct board *b, int64_t not_before_ms, struct heartbeat **ret,
                    size_t *ret_count, struct err *err);
+/* No pause between heartbeats should be longer: a third of the shortest lease. */
+int64_t board_pause_max_ms(struct board *b);
 /* What the manager said to the heartbeat `asked`, sent at sent_ms. */
 void board_renewed(struct board *b, const struct heartbeat *asked,
                    const struct heartbeat_verdict *verdict, int64_t sent_ms);

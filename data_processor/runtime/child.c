@@ -1,4 +1,5 @@
 /* child.c - inside a slot's process: read a work, run its job, write its report. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -32,6 +33,23 @@ static void write_proc(const char *path, const char *text)
     close(fd);
 }
 
+/* For a kernel before 5.9, or a container that does not let close_range through. */
+static int close_one_by_one(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    if (!dir)
+        return -1;
+    /* Closing while reading is safe: proc walks by number. */
+    while ((entry = readdir(dir)) != NULL) {
+        long fd = strtol(entry->d_name, NULL, 10);
+        if (fd > SLOT_FD && fd != dirfd(dir))
+            close((int)fd);
+    }
+    return closedir(dir);
+}
+
 int child_setup(long parent_pid, struct err *err)
 {
     const struct rlimit no_core = {0, 0};
@@ -42,7 +60,7 @@ int child_setup(long parent_pid, struct err *err)
         return err_set(err, -E_STALE, "the parent process %ld is gone", parent_pid);
     if (fcntl(SLOT_FD, F_SETFD, FD_CLOEXEC) != 0)
         return err_set_errno(err, -E_IO, errno, "use fd %d", SLOT_FD);
-    if (close_range(SLOT_FD + 1, ~0U, 0) != 0)
+    if (close_range(SLOT_FD + 1, ~0U, 0) != 0 && close_one_by_one() != 0)
         return err_set_errno(err, -E_IO, errno, "close what is not ours");
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_CORE, &no_core) != 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)

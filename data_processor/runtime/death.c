@@ -21,26 +21,39 @@ static double seconds(int64_t ms)
     return (double)ms / 1000.0;
 }
 
+enum { MEMORY_TEXT_MAX = 48 };
+
+/* A job that had little has no figure. */
+static void describe_memory(const struct death *d, char ret_text[MEMORY_TEXT_MAX])
+{
+    ret_text[0] = '\0';
+    if (d->peak_rss_bytes > 0)
+        snprintf(ret_text, MEMORY_TEXT_MAX, "; peak memory %" PRId64 " MiB",
+                 d->peak_rss_bytes >> 20);
+}
+
 static void tell_timeout(const struct death *d, struct task_error *e)
 {
+    char memory[MEMORY_TEXT_MAX];
+
+    describe_memory(d, memory);
     e->class = ERROR_TIMEOUT;
     snprintf(e->code, sizeof e->code, "deadline");
     snprintf(e->message, sizeof e->message,
-             "the attempt was stopped at its time limit of %.1f s; peak memory %" PRId64 " MiB",
-             seconds(d->timeout_ms), d->peak_rss_bytes >> 20);
+             "the attempt was stopped at its time limit of %.1f s%s", seconds(d->timeout_ms),
+             memory);
 }
 
 static void tell_crash(const struct death *d, struct task_error *e)
 {
-    char how[DEATH_TEXT_MAX];
+    char how[DEATH_TEXT_MAX], memory[MEMORY_TEXT_MAX];
 
     death_describe(d->status, how);
+    describe_memory(d, memory);
     e->class = ERROR_CRASH;
     snprintf(e->code, sizeof e->code, "%s", WIFSIGNALED(d->status) ? "signal" : "exit");
-    snprintf(e->message, sizeof e->message,
-             "the job's process %s%s after %.1f s; peak memory %" PRId64 " MiB",
-             WIFSIGNALED(d->status) ? "was " : "", how, seconds(d->wall_ms),
-             d->peak_rss_bytes >> 20);
+    snprintf(e->message, sizeof e->message, "the job's process %s%s after %.1f s%s",
+             WIFSIGNALED(d->status) ? "was " : "", how, seconds(d->wall_ms), memory);
 }
 
 static void tell_garbled(struct task_error *e)

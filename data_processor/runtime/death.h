@@ -9,7 +9,7 @@
 /* Why the worker itself ended a slot's process. */
 enum death_cause {
     DEATH_OWN,      /* it did not: the process died by itself */
-    DEATH_GARBLED,  /* it said what no slot may say */
+    DEATH_GARBLED,  /* it said what no slot may say, or not in time what it has to */
     DEATH_DEADLINE, /* the attempt passed its deadline */
     DEATH_LOST,     /* the attempt is no longer ours: cancelled, or its lease ran out */
     DEATH_STOP      /* the worker stops */
@@ -18,8 +18,9 @@ enum death_cause {
 struct death {
     enum death_cause cause;
     int status; /* as from wait4 */
-    int64_t wall_ms, cpu_ms, peak_rss_bytes;
-    int64_t timeout_ms; /* of the attempt */
+    int64_t wall_ms, cpu_ms;
+    int64_t peak_rss_bytes; /* of the attempt; 0: not known, and not told */
+    int64_t timeout_ms;     /* of the attempt */
 };
 
 /* Fills outcome, error and usage of the report about the attempt that died with the process:

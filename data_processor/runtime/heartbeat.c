@@ -6,7 +6,7 @@
 #include "log.h"
 #include "threads.h"
 
-enum { CALL_MS = 5000 };
+enum { CALL_MS = 5000, PAUSE_MIN_MS = 50 };
 
 static int check_answer(const struct heartbeat *items, const struct heartbeat_verdict *verdicts,
                         size_t count, size_t verdict_count, struct err *err)
@@ -50,6 +50,8 @@ static int send_batch(struct service *s, const struct heartbeat *items, size_t c
         rc = check_answer(items, verdicts, count, verdict_count, err);
     if (rc)
         manager_distrust(&s->manager, err);
+    else
+        manager_trust(&s->manager);
     for (size_t i = 0; !rc && i < count; i++)
         note(s->board, &items[i], &verdicts[i], sent_ms);
     free(verdicts);
@@ -77,6 +79,8 @@ void *heartbeat_run(void *arg)
         free(items);
         if (rc == -E_BAD_VALUE)
             log_error("heartbeat.refused", LOG_S("error", err.text));
-        not_before_ms = rc ? clock_mono_ms() + 50 + manager_pause_ms(&s->manager) : 0;
+        not_before_ms = rc ? clock_mono_ms() + PAUSE_MIN_MS +
+                                 manager_pause_ms(&s->manager, board_pause_max_ms(s->board))
+                           : 0;
     }
 }

@@ -6,7 +6,13 @@
 #include "backoff.h"
 #include "log.h"
 
-enum { PAUSE_BASE_MS = 100, PAUSE_CAP_MS = 3000, ANSWER_MAX = 64 << 20, EXCERPT = 300 };
+enum {
+    PAUSE_BASE_MS = 100,
+    PAUSE_CAP_MS = 3000,
+    RETRY_AFTER_MAX_S = 3600,
+    ANSWER_MAX = 64 << 20,
+    EXCERPT = 300
+};
 
 int manager_open(struct manager *m, const char *url, const char *use, const atomic_bool *stop,
                  struct err *err)
@@ -26,12 +32,19 @@ static bool is_worth_a_retry(int status)
     return status >= 500 || status == 429 || status == 408;
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 static int judge(struct manager *m, const char *path, const struct http_answer *a,
                  struct err *err)
 {
+    m->status = a->status;
     if (a->status / 100 == 2)
         return 0;
-    m->retry_after_ms = a->retry_after_s >= 0 ? a->retry_after_s * 1000 : -1;
+    if (a->retry_after_s >= 0)
+        m->retry_after_ms = least(a->retry_after_s, RETRY_AFTER_MAX_S) * 1000;
     int code = a->status == 429              ? -E_OVERLOAD
                : is_worth_a_retry(a->status) ? -E_UNAVAILABLE
                                              : -E_BAD_VALUE;
@@ -47,7 +60,7 @@ static void note_failure(struct manager *m, const struct err *err)
     m->away = true;
 }
 
-static void note_success(struct manager *m)
+void manager_trust(struct manager *m)
 {
     if (m->away)
         log_info("manager.back", LOG_S("use", m->use), LOG_I("failures", m->failures));
@@ -75,17 +88,16 @@ int manager_post(struct manager *m, const char *path, char *body_take, int timeo
         .stop = m->stop,
     };
     m->retry_after_ms = -1;
+    m->status = 0;
     int rc = http_client_call(m->http, &call, &answer, &why);
     free(body_take);
     if (!rc)
         rc = judge(m, path, &answer, &why);
     else if (rc != -E_CANCELLED && rc != -E_NO_MEMORY && rc != -E_TIMEOUT)
         rc = why.code = -E_UNAVAILABLE; /* whatever broke, it was not the request */
-    if (!rc)
-        note_success(m);
-    else if (rc == -E_BAD_VALUE)
+    if (rc == -E_BAD_VALUE)
         m->failures++; /* the caller says what was refused */
-    else if (rc != -E_CANCELLED)
+    else if (rc && rc != -E_CANCELLED)
         note_failure(m, &why);
     if (!rc || rc == -E_BAD_VALUE)
         *ret = answer.body;
@@ -101,10 +113,10 @@ void manager_distrust(struct manager *m, const struct err *err)
     note_failure(m, err);
 }
 
-int64_t manager_pause_ms(const struct manager *m)
+int64_t manager_pause_ms(const struct manager *m, int64_t cap_ms)
 {
     unsigned tries = m->failures > 0 ? m->failures - 1 : 0;
-    int64_t jitter = backoff_ms(PAUSE_BASE_MS, PAUSE_CAP_MS, tries);
+    int64_t jitter = backoff_ms(PAUSE_BASE_MS, least(PAUSE_CAP_MS, cap_ms), tries);
 
-    return m->retry_after_ms >= 0 ? m->retry_after_ms + jitter : jitter;
+    return m->retry_after_ms >= 0 ? least(m->retry_after_ms, cap_ms) + jitter : jitter;
 }

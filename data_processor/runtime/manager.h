@@ -14,7 +14,8 @@ struct manager {
     struct http_client *http;
     const char *use; /* "claim": for logs */
     const atomic_bool *stop;
-    unsigned failures;      /* in a row */
+    unsigned failures;      /* in a row: calls without an answer that made sense */
+    int status;             /* of the last answer; 0: none came */
     bool away;              /* as far as has been logged */
     int64_t retry_after_ms; /* what the last answer asked for, or -1 */
 };
@@ -30,10 +31,13 @@ void manager_close(struct manager *m);
 int manager_post(struct manager *m, const char *path, char *body_take, int timeout_ms,
                  struct buf *ret, struct err *err);
 
-/* For an answer that came but makes no sense: counts and logs as a failure. */
+/* The caller's verdict on an answer, once it has read it: it made sense (and only then have
+ * the failures come to an end), or it did not, which counts and logs as one. */
+void manager_trust(struct manager *m);
 void manager_distrust(struct manager *m, const struct err *err);
 
-/* How long to wait before the next try, after a failure. */
-int64_t manager_pause_ms(const struct manager *m);
+/* How long to wait before the next try, after a failure. What the server asks for counts up
+ * to cap_ms, and so does the back-off. */
+int64_t manager_pause_ms(const struct manager *m, int64_t cap_ms);
 
 #endif

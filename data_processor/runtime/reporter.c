@@ -1,29 +1,47 @@
 /* reporter.c - the thread that hands results back until the manager has answered for each. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
 #include "log.h"
 #include "threads.h"
 
-enum { BATCH_MAX = 64, CALL_MS = 30000, GIVE_UP_MS = 10 * 60 * 1000 };
+enum { BATCH_MAX = 64, CALL_MS = 30000, PAUSE_MAX_MS = 30000 };
 
 struct batch {
     struct held *items[BATCH_MAX];
     size_t count;
 };
 
-static void give_up(struct service *s, struct held *h, const char *event, const char *why)
+/* The manager will not take this report, and never will: the work is lost, but not the news
+ * of it. A failure that it will surely take goes in its place, once. */
+static void tell_refusal(struct service *s, struct held *h, const char *why)
 {
-    log_error(event, LOG_S("task_id", h->work.task_id), LOG_I("attempt", h->work.attempt),
-              LOG_S("error", why));
-    board_forget(s->board, h);
+    struct report r = {.outcome = ATTEMPT_FAILED, .usage = h->report.usage};
+    struct err sentence = ERR_INIT; /* cut between characters, if it must be */
+
+    log_error("report.refused", LOG_S("task_id", h->work.task_id),
+              LOG_I("attempt", h->work.attempt),
+              LOG_S("outcome", attempt_outcome_name(h->report.outcome)), LOG_S("error", why));
+    if (h->refused) {
+        board_forget(s->board, h);
+        return;
+    }
+    memcpy(r.task_id, h->work.task_id, sizeof r.task_id);
+    memcpy(r.token, h->work.token, sizeof r.token);
+    r.error.class = ERROR_TRANSIENT;
+    snprintf(r.error.code, sizeof r.error.code, "report_refused");
+    err_set(&sentence, -E_BAD_VALUE, "the task manager refused the attempt's report: %s", why);
+    memcpy(r.error.message, sentence.text, sizeof r.error.message);
+    report_release(&h->report);
+    h->report = r;
+    h->refused = true;
 }
 
 static void settle(struct service *s, struct held *h, const struct report_verdict *v)
 {
     if (v->word == REPORT_REFUSED) {
-        give_up(s, h, "report.refused", v->detail);
+        tell_refusal(s, h, v->detail);
         return;
     }
     if (v->word == REPORT_STALE || v->word == REPORT_UNKNOWN)
@@ -72,53 +90,72 @@ static int settle_all(struct service *s, const struct batch *b, const struct buf
     return rc;
 }
 
-/* 0: every item was settled. */
+/* Did the manager itself say that what was sent is wrong? Any other 4xx or 3xx (a proxy, a
+ * wrong address, a lock on the door) may change its mind. */
+static bool is_refusal(const struct manager *m)
+{
+    return m->status == 400 || m->status == 413 || m->status == 422;
+}
+
+/* 0: every item was settled. -E_BAD_VALUE: none, and never will be as they are. */
 static int send_batch(struct service *s, const struct batch *b, struct err *err)
 {
+    struct manager *m = &s->manager;
     struct buf answer;
     struct err why = ERR_INIT;
-    int rc =
-        manager_post(&s->manager, "/v1/worker/report", encode(s, b), CALL_MS, &answer, err);
+    int rc = manager_post(m, "/v1/worker/report", encode(s, b), CALL_MS, &answer, err);
 
     if ((!rc || rc == -E_BAD_VALUE) && settle_all(s, b, &answer, &why) == 0) {
-        s->manager.failures = 0;
+        manager_trust(m);
         rc = 0;
     } else if (!rc) {
-        manager_distrust(&s->manager, &why);
+        manager_distrust(m, &why);
         rc = err_set(err, -E_UNAVAILABLE, "%s", why.text);
+    } else if (rc == -E_BAD_VALUE && !is_refusal(m)) {
+        rc = -E_UNAVAILABLE;
+        log_error("report.not_taken", LOG_I("status", m->status), LOG_S("error", err->text));
     }
     buf_release(&answer);
     return rc;
 }
 
-/* One bad report must not hold up the others: each is sent alone, and those that the manager
- * will never take are given up. */
+/* The answer to a call may be any bytes, and is about to become JSON. */
+static void make_plain(char *text)
+{
+    for (char *c = text; *c; c++) {
+        if ((unsigned char)*c < 0x20)
+            *c = ' ';
+        else if ((unsigned char)*c > 0x7E)
+            *c = '?';
+    }
+}
+
+/* One bad report must not hold up the others: each is sent alone. */
 static int send_one_by_one(struct service *s, const struct batch *b, struct err *err)
 {
     int rc = 0;
 
     for (size_t i = 0; i < b->count; i++) {
-        const struct batch one = {{b->items[i]}, 1};
+        struct held *h = b->items[i];
+        const struct batch one = {{h}, 1};
         struct err why = ERR_INIT;
         int result = send_batch(s, &one, &why);
-        if (result == -E_BAD_VALUE)
-            give_up(s, b->items[i], "report.refused", why.text);
-        else if (result)
+        /* A failure of our own making is well formed: whoever refuses that, too, is not the
+         * manager, and it is kept. */
+        if (result == -E_BAD_VALUE && !h->refused) {
+            make_plain(why.text);
+            tell_refusal(s, h, why.text);
+        } else if (result) {
+            if (result == -E_BAD_VALUE)
+                log_error("report.not_taken", LOG_S("error", why.text));
             rc = err_set(err, result, "%s", why.text);
+        }
     }
     return rc;
 }
 
-static void give_up_old(struct service *s, const struct batch *b, const char *why)
-{
-    int64_t now = clock_mono_ms();
-
-    for (size_t i = 0; i < b->count; i++) {
-        if (now - b->items[i]->ended_ms > GIVE_UP_MS)
-            give_up(s, b->items[i], "report.given_up", why);
-    }
-}
-
+/* Nothing finished is thrown away while the worker lives, however long the manager is away:
+ * heartbeats go on meanwhile, and slots are not filled past BOARD_REPORTS_MAX. */
 void *reporter_run(void *arg)
 {
     struct service *s = arg;
@@ -129,12 +166,8 @@ void *reporter_run(void *arg)
         int rc = send_batch(s, &b, &err);
         if (rc == -E_BAD_VALUE)
             rc = send_one_by_one(s, &b, &err);
-        if (!rc)
-            continue;
-        /* send_one_by_one may have settled some: look again at what is left. */
-        board_sleep(s->board, 20 + manager_pause_ms(&s->manager));
-        b.count = board_wait_ended(s->board, b.items, BATCH_MAX);
-        give_up_old(s, &b, err.text);
+        if (rc)
+            board_sleep(s->board, 20 + manager_pause_ms(&s->manager, PAUSE_MAX_MS));
     }
     return NULL;
 }

@@ -76,6 +76,34 @@ static int spawn_plan_init(struct spawn_plan *p, int child_fd)
     return rc;
 }
 
+static bool is_withheld(const char *entry)
+{
+    static const char *const names[] = {
+        "AMQP_URL=", "AMQP_URL_FILE=", "DATABASE_URL=", "DATABASE_URL_FILE="};
+
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strncmp(entry, names[i], strlen(names[i])) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Our environment without secrets: a job has no use for them, and a slot that is started
+ * again after a secret's file has gone must not fail for it. free() the array. */
+static char **slot_environment(void)
+{
+    size_t count = 0, n = 0;
+
+    while (environ[count])
+        count++;
+    char **env = calloc(count + 1, sizeof *env);
+    for (size_t i = 0; env && i < count; i++) {
+        if (!is_withheld(environ[i]))
+            env[n++] = environ[i];
+    }
+    return env;
+}
+
 static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *ret_pid)
 {
     struct spawn_plan plan;
@@ -88,12 +116,16 @@ static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *r
         assert(argc < ARGS_MAX - 1);
         argv[argc++] = o->slot_args[i];
     }
+    char **env = slot_environment();
+    if (!env)
+        return ENOMEM;
     int rc = spawn_plan_init(&plan, child_fd);
-    if (rc)
-        return rc;
-    rc = posix_spawn(ret_pid, o->program, &plan.files, &plan.attr,
-                     (char *const *)(uintptr_t)argv, environ);
-    spawn_plan_release(&plan);
+    if (!rc) {
+        rc = posix_spawn(ret_pid, o->program, &plan.files, &plan.attr,
+                         (char *const *)(uintptr_t)argv, env);
+        spawn_plan_release(&plan);
+    }
+    free(env);
     return rc;
 }
 
@@ -116,8 +148,9 @@ static int make_pair(int fds[2])
     return 0;
 }
 
-static int spawn(struct slot *s, struct err *err)
+static int spawn(struct slot *s, int64_t now_ms, struct err *err)
 {
+    struct rusage own;
     int fds[2];
     pid_t pid = 0;
     int rc = make_pair(fds);
@@ -135,11 +168,14 @@ static int spawn(struct slot *s, struct err *err)
         close(fds[0]);
         return err_set_errno(err, err_from_errno(rc), rc, "start '%s'", s->options->program);
     }
+    getrusage(RUSAGE_SELF, &own); /* cannot fail; after the spawn: never less than it carried */
+    s->carried_rss_bytes = own.ru_maxrss * 1024;
     s->pid = pid;
     s->fd = fds[0];
     s->state = SLOT_STARTING;
     s->cause = DEATH_OWN;
     s->kill_at_ms = 0;
+    s->ready_by_ms = now_ms + SLOT_READY_MS;
     s->was_ready = false;
     return 0;
 }
@@ -357,10 +393,16 @@ void slot_tick(struct slot *s, int64_t now_ms)
 {
     struct err err = ERR_INIT;
 
-    if (s->state == SLOT_DOWN && now_ms >= s->spawn_at_ms && spawn(s, &err) != 0) {
+    if (s->state == SLOT_DOWN && now_ms >= s->spawn_at_ms && spawn(s, now_ms, &err) != 0) {
         log_error("slot.failed", LOG_I("slot", s->index), LOG_S("error", err.text));
         respawn_later(s, now_ms);
     }
+    if (s->state == SLOT_STARTING && now_ms >= s->ready_by_ms && s->kill_at_ms == 0) {
+        log_error("slot.stuck", LOG_I("slot", s->index), LOG_I("pid", s->pid));
+        slot_end(s, DEATH_GARBLED, 0, now_ms);
+    }
+    if (s->judge_at_ms > 0 && now_ms >= s->judge_at_ms)
+        slot_reap(s, now_ms);
     if (s->state == SLOT_BUSY && now_ms >= s->deadline_ms) {
         s->deadline_ms = INT64_MAX;
         slot_end(s, DEATH_DEADLINE, s->options->kill_grace_ms, now_ms);
@@ -369,18 +411,37 @@ void slot_tick(struct slot *s, int64_t now_ms)
         slot_end(s, s->cause, 0, now_ms);
 }
 
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
 int64_t slot_next_tick_ms(const struct slot *s)
 {
     if (s->state == SLOT_DOWN)
         return s->spawn_at_ms;
-    int64_t deadline = s->state == SLOT_BUSY ? s->deadline_ms : INT64_MAX;
-    int64_t second = s->kill_at_ms > 0 ? s->kill_at_ms : INT64_MAX;
-    return deadline < second ? deadline : second;
+    int64_t at = s->kill_at_ms > 0 ? s->kill_at_ms : INT64_MAX;
+    if (s->state == SLOT_STARTING && s->kill_at_ms == 0)
+        at = least(at, s->ready_by_ms);
+    if (s->state == SLOT_BUSY)
+        at = least(at, s->deadline_ms);
+    return s->judge_at_ms > 0 ? least(at, s->judge_at_ms) : at;
+}
+
+/* The most memory the attempt had. rusage begins with what the worker had had before exec
+ * (getrusage(2): the metrics are preserved across an execve); only a figure above that is the
+ * slot's own, and since a slot resets its own before each job (meter_start in child.c), the
+ * job's. 0: not known. */
+static int64_t peak_of(const struct slot *s, const struct rusage *u)
+{
+    int64_t bytes = u->ru_maxrss * 1024;
+
+    return s->state == SLOT_BUSY && bytes > s->carried_rss_bytes ? bytes : 0;
 }
 
 /* Collects the zombie. The group is killed first: until then the zombie keeps its number from
  * being given to anybody else. */
-static void bury(struct slot *s, int64_t now_ms, struct death *ret)
+static void bury(struct slot *s, int64_t died_ms, struct death *ret)
 {
     struct rusage u;
     int status = 0;
@@ -394,9 +455,9 @@ static void bury(struct slot *s, int64_t now_ms, struct death *ret)
     *ret = (struct death){
         .cause = s->cause,
         .status = status,
-        .wall_ms = now_ms - s->started_ms,
+        .wall_ms = died_ms - s->started_ms,
         .cpu_ms = cpu_ms > s->cpu_before_ms ? cpu_ms - s->cpu_before_ms : 0,
-        .peak_rss_bytes = u.ru_maxrss * 1024,
+        .peak_rss_bytes = peak_of(s, &u),
         .timeout_ms = s->work ? s->work->timeout_ms : 0,
     };
     s->pid = 0;
@@ -416,6 +477,25 @@ static void tell_death(struct slot *s, const struct death *d)
     report_release(&report);
 }
 
+/* Was the signal that a job died of one for the worker as well? True while that is not known;
+ * it then comes back here once it must be. */
+static bool is_in_doubt(struct slot *s, const siginfo_t *info, int64_t now_ms)
+{
+    bool polite = info->si_code == CLD_KILLED &&
+                  (info->si_status == SIGTERM || info->si_status == SIGINT);
+
+    if (!polite || s->state != SLOT_BUSY || s->cause != DEATH_OWN)
+        return false;
+    if (s->stop_asked_ms > 0) {
+        if (now_ms - s->stop_asked_ms < SLOT_STOP_WINDOW_MS)
+            s->cause = DEATH_STOP;
+        return false;
+    }
+    if (s->judge_at_ms == 0)
+        s->judge_at_ms = now_ms + SLOT_STOP_WINDOW_MS;
+    return now_ms < s->judge_at_ms;
+}
+
 void slot_reap(struct slot *s, int64_t now_ms)
 {
     siginfo_t info = {.si_pid = 0};
@@ -426,8 +506,11 @@ void slot_reap(struct slot *s, int64_t now_ms)
         return;
     if (s->fd >= 0)
         read_all(s); /* a report that was on its way counts */
+    if (is_in_doubt(s, &info, now_ms))
+        return;
     bool had_reason = s->state == SLOT_BUSY || s->cause > DEATH_GARBLED;
-    bury(s, now_ms, &death);
+    bury(s, s->judge_at_ms > 0 ? s->judge_at_ms - SLOT_STOP_WINDOW_MS : now_ms, &death);
+    s->judge_at_ms = 0;
     tell_death(s, &death);
     close_fd(s);
     lines_release(&s->in);

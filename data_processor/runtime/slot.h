@@ -7,7 +7,8 @@
  *
  * The child speaks lines on a socketpair and sits in a process group of its own, which is
  * killed as a whole whenever the child dies, so nothing that a job started outlives it. A
- * process that dies without having had work is started again after a back-off.
+ * process that dies without having had work, or is not ready in time, is started again after
+ * a back-off.
  *
  * Everything here belongs to the main thread and never blocks. */
 #ifndef RUNTIME_SLOT_H
@@ -38,6 +39,7 @@ struct slot_events {
 struct slot {
     const struct runtime_options *options;
     const struct slot_events *events;
+    int64_t stop_asked_ms; /* when the worker was asked to stop; 0: not */
     unsigned index;
     enum slot_state state;
     pid_t pid; /* 0: none */
@@ -45,16 +47,19 @@ struct slot {
     struct lines in;
     struct buf out; /* a work line on its way */
     size_t out_sent;
-    enum death_cause cause; /* why the process is being ended */
-    int64_t kill_at_ms;     /* when SIGTERM will be followed by SIGKILL; 0: not */
-    int64_t spawn_at_ms;    /* while DOWN */
-    unsigned failures;      /* deaths in a row without work */
-    bool was_ready;         /* this process got as far as its ready line */
+    enum death_cause cause;    /* why the process is being ended */
+    int64_t kill_at_ms;        /* when SIGTERM will be followed by SIGKILL; 0: not */
+    int64_t spawn_at_ms;       /* while DOWN */
+    int64_t ready_by_ms;       /* while STARTING */
+    int64_t carried_rss_bytes; /* what the process's peak memory began with, at most */
+    unsigned failures;         /* deaths in a row without work */
+    bool was_ready;            /* this process got as far as its ready line */
 
     /* While BUSY. */
     const struct work *work;
     void *attempt; /* the caller's */
     int64_t started_ms, deadline_ms, cpu_before_ms;
+    int64_t judge_at_ms; /* it died of a signal that may have been meant for the worker */
 };
 
 void slot_init(struct slot *s, unsigned index, const struct runtime_options *options,
@@ -74,6 +79,11 @@ void slot_handle(struct slot *s, short revents, int64_t now_ms);
 /* Deadlines, second kills, respawns. */
 void slot_tick(struct slot *s, int64_t now_ms);
 int64_t slot_next_tick_ms(const struct slot *s); /* INT64_MAX: none */
+
+/* A signal to stop often goes to every process at once (a terminal, systemd): a job that dies
+ * of SIGTERM or SIGINT within this time before or after the worker was asked to stop is handed
+ * back; it did not crash. */
+enum { SLOT_STOP_WINDOW_MS = 1000, SLOT_READY_MS = 30000 };
 
 /* After SIGCHLD: if the process died, takes what it had still said, ends its group, tells. */
 void slot_reap(struct slot *s, int64_t now_ms);

@@ -14,7 +14,12 @@
 #include "log.h"
 #include "threads.h"
 
-enum { CALL_SPARE_MS = 30000, SLOTS_MAX = 1024 };
+enum {
+    CALL_SPARE_MS = 30000,
+    SLOTS_MAX = 1024,
+    PAUSE_MAX_MS = 30000,
+    UNREAD_LEASE_MS = 10000 /* of an attempt whose lease could not be read; until a heartbeat */
+};
 
 struct source {
     struct service *s;
@@ -126,19 +131,49 @@ static void fill_request(const struct runtime_options *o, const struct hints_pla
     ret->wait_ms = plan->ms;
 }
 
-static void take_over(struct source *src, struct work *items, size_t count)
+/* It would read the same anywhere else: told at once, so that the task does not go round. */
+static int hand_back_unread(struct source *src, struct claim_item *c, int64_t now_ms,
+                            struct err *err)
+{
+    struct report report = {.outcome = ATTEMPT_FAILED,
+                            .error = {.class = ERROR_INPUT, .code = "undecodable"}};
+    struct err sentence = ERR_INIT; /* cut between characters, if it must be */
+
+    memcpy(report.task_id, c->work.task_id, sizeof report.task_id);
+    memcpy(report.token, c->work.token, sizeof report.token);
+    err_set(&sentence, -E_BAD_VALUE, "the worker cannot read this task: %s", c->fault.text);
+    memcpy(report.error.message, sentence.text, sizeof report.error.message);
+    log_error("task.undecodable", LOG_S("task_id", c->work.task_id),
+              LOG_S("error", c->fault.text));
+    c->work.lease_ms = UNREAD_LEASE_MS;
+    return board_add_ended(src->s->board, &c->work, &report, now_ms, err);
+}
+
+static int take_one(struct source *src, struct claim_item *c, int64_t now_ms, struct err *err)
+{
+    if (c->fault.code)
+        return hand_back_unread(src, c, now_ms, err);
+    log_info("task.claimed", LOG_S("task_id", c->work.task_id), LOG_S("type", c->work.type),
+             LOG_S("queue", c->work.queue), LOG_I("attempt", c->work.attempt));
+    return board_add(src->s->board, &c->work, now_ms, err);
+}
+
+/* Takes each; -E_BAD_VALUE when the manager gave one away without saying which. */
+static int take_over(struct source *src, struct claim_item *items, size_t count,
+                     struct err *err)
 {
     int64_t now = clock_mono_ms();
+    int rc = 0;
 
     for (size_t i = 0; i < count; i++) {
-        struct err err = ERR_INIT;
-        log_info("task.claimed", LOG_S("task_id", items[i].task_id),
-                 LOG_S("type", items[i].type), LOG_S("queue", items[i].queue),
-                 LOG_I("attempt", items[i].attempt));
+        struct err why = ERR_INIT;
+        if (items[i].fault.code && !items[i].work.task_id[0])
+            rc = err_set(err, -E_BAD_VALUE, "%s", items[i].fault.text);
         /* Without memory for it, its lease will run out and somebody else takes it. */
-        if (board_add(src->s->board, &items[i], now, &err) != 0)
-            log_error("task.dropped", LOG_S("error", err.text));
+        else if (take_one(src, &items[i], now, &why) != 0)
+            log_error("task.dropped", LOG_S("error", why.text));
     }
+    return rc;
 }
 
 static int call_claim(struct source *src, const struct hints_plan *plan, int *ret_got,
@@ -146,7 +181,7 @@ static int call_claim(struct source *src, const struct hints_plan *plan, int *re
 {
     struct manager *m = &src->s->manager;
     struct claim_request request;
-    struct work *items = NULL;
+    struct claim_item *items = NULL;
     size_t count = 0;
     struct buf answer;
 
@@ -158,18 +193,19 @@ static int call_claim(struct source *src, const struct hints_plan *plan, int *re
                           (int)plan->ms + CALL_SPARE_MS, &answer, err);
     if (!rc) {
         rc = work_list_decode(answer.data, answer.len, &items, &count, err);
+        if (!rc)
+            rc = take_over(src, items, count, err);
         if (rc) {
             manager_distrust(m, err);
             err_wrap(err, "the answer to a claim");
+        } else {
+            manager_trust(m);
         }
     }
     buf_release(&answer);
-    if (rc)
-        return rc;
-    take_over(src, items, count);
     free(items);
     *ret_got = (int)count;
-    return 0;
+    return rc;
 }
 
 static void claim(struct source *src, const struct hints_plan *plan)
@@ -180,8 +216,10 @@ static void claim(struct source *src, const struct hints_plan *plan)
 
     if (rc == -E_BAD_VALUE) /* wrong address or a manager of another make: stay loud */
         log_error("claim.refused", LOG_S("error", err.text));
+    else if (rc == -E_NO_MEMORY)
+        log_error("claim.failed", LOG_S("error", err.text));
     if (rc)
-        src->hints.retry_at_ms = now + 20 + manager_pause_ms(&src->s->manager);
+        src->hints.retry_at_ms = now + 20 + manager_pause_ms(&src->s->manager, PAUSE_MAX_MS);
     else
         ack_oldest(src, hints_claimed(&src->hints, plan->limit, got, now));
 }

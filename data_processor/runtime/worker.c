@@ -16,7 +16,7 @@
 #include "slot.h"
 #include "threads.h"
 
-enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, THREADS = 3 };
+enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, SAME_REQUEST_MS = 1000, THREADS = 3 };
 enum { FD_SIGNALS, FD_BOARD, FD_SLOTS };
 
 struct worker {
@@ -28,6 +28,7 @@ struct worker {
     int signal_fd;
     bool announced; /* worker.ready has been logged */
     bool stopping;
+    int64_t stop_asked_ms;
     int64_t end_work_ms; /* while stopping: when running work is ended ... */
     int64_t quit_ms;     /* ... and when unanswered reports are given up */
 };
@@ -57,7 +58,7 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
 
     if (report) {
         log_end(s, report);
-        board_end(&w->board, s->attempt, report, clock_mono_ms());
+        board_end(&w->board, s->attempt, report);
     } else {
         log_info("task.dropped", LOG_S("task_id", s->work->task_id),
                  LOG_I("attempt", s->work->attempt), LOG_I("slot", s->index));
@@ -90,7 +91,7 @@ static void refuse(struct worker *w, struct held *h, enum attempt_outcome outcom
     memcpy(report.token, h->work.token, sizeof report.token);
     if (outcome == ATTEMPT_FAILED)
         job_error_from(err, &report.error);
-    board_end(&w->board, h, &report, clock_mono_ms());
+    board_end(&w->board, h, &report);
 }
 
 static void fill_slots(struct worker *w, int64_t now_ms)
@@ -141,7 +142,15 @@ static void begin_stop(struct worker *w, int64_t now_ms)
     const struct runtime_options *o = w->options;
     bool hasty = w->stopping; /* asked for the second time */
 
+    /* One Ctrl-C may come twice: from the terminal and from whoever started us. */
+    if (hasty && now_ms - w->stop_asked_ms < SAME_REQUEST_MS)
+        return;
     log_info("worker.stopping", LOG_I("hand_back_now", hasty));
+    if (!hasty) {
+        w->stop_asked_ms = now_ms;
+        for (unsigned i = 0; i < o->slots; i++)
+            w->slots[i].stop_asked_ms = now_ms;
+    }
     w->stopping = true;
     board_stop_claims(&w->board);
     w->end_work_ms = hasty ? now_ms : now_ms + o->stop_grace_ms;

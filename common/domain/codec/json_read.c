@@ -25,7 +25,7 @@ bool json_is_deeper(const json_t *value, int limit)
     return false;
 }
 
-int json_read_text(const char *text, size_t len, json_t **ret, struct err *err)
+int json_read_deep_text(const char *text, size_t len, json_t **ret, struct err *err)
 {
     json_error_t why;
     json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
@@ -33,6 +33,17 @@ int json_read_text(const char *text, size_t len, json_t **ret, struct err *err)
     if (!value)
         return err_set(err, -E_BAD_VALUE, "malformed JSON at line %d, column %d: %s", why.line,
                        why.column, why.text);
+    *ret = value;
+    return 0;
+}
+
+int json_read_text(const char *text, size_t len, json_t **ret, struct err *err)
+{
+    json_t *value = NULL;
+    int rc = json_read_deep_text(text, len, &value, err);
+
+    if (rc)
+        return rc;
     if (json_is_deeper(value, JSON_DEPTH_LIMIT)) {
         json_decref(value);
         return err_set(err, -E_BAD_VALUE, "JSON is nested deeper than %d levels",

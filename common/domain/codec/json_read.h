@@ -22,6 +22,9 @@ enum {
  * JSON_DEPTH_LIMIT are refused, with line and column. *ret is new: json_decref it. */
 int json_read_text(const char *text, size_t len, json_t **ret, struct err *err);
 
+/* The same without that limit (jansson's own is 2048): for a caller who checks the parts. */
+int json_read_deep_text(const char *text, size_t len, json_t **ret, struct err *err);
+
 enum json_kind {
     JSON_FIELD_STRING, /* char[size] */
     JSON_FIELD_INT,    /* int64_t within min..max */

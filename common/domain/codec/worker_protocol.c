@@ -84,6 +84,7 @@ struct list_reader {
     bool has_worker; /* a request; else an answer, which may have members unknown to us */
     int (*one)(const json_t *object, const char *path, void *ret, struct err *err);
     void (*drop)(void *item);
+    bool deep; /* `one` sees to the depth of its element */
 };
 
 static int list_items(const struct list_reader *r, const json_t *array, void **ret,
@@ -120,7 +121,8 @@ static int list_decode(const struct list_reader *r, const char *text, size_t len
         {r->has_worker ? "worker" : NULL, JSON_FIELD_STRING, true, worker, sizeof worker, 0, 0},
         {0},
     };
-    int rc = json_read_text(text, len, &root, err);
+    int rc = r->deep ? json_read_deep_text(text, len, &root, err)
+                     : json_read_text(text, len, &root, err);
 
     if (!rc)
         rc = r->has_worker ? json_read_object(root, "", fields, err)
@@ -235,11 +237,18 @@ static json_t *work_to_json(const struct work *w)
                      "params", object_from_text(w->params));
 }
 
+/* Sums of leases and times must never overflow, whatever an answer says. */
+static int64_t capped_lease(int64_t lease_ms)
+{
+    return lease_ms < WORKER_LEASE_MAX_MS ? lease_ms : WORKER_LEASE_MAX_MS;
+}
+
 static int work_from_json(const json_t *object, const char *path, void *out, struct err *err)
 {
     struct work *ret = out;
     json_t *params = NULL, *input = NULL;
-    int64_t attempt = 0, max_attempts = 0;
+    int64_t attempt = 0, max_attempts = 0, lease_ms = 0;
+    char dotted[80] = "", input_path[96];
     const struct json_field fields[] = {
         {"task_id", JSON_FIELD_STRING, true, ret->task_id, sizeof ret->task_id, 0, 0},
         {"type", JSON_FIELD_STRING, true, ret->type, sizeof ret->type, 0, 0},
@@ -247,7 +256,7 @@ static int work_from_json(const json_t *object, const char *path, void *out, str
         {"attempt", JSON_FIELD_INT, true, &attempt, 0, 1, INT32_MAX},
         {"max_attempts", JSON_FIELD_INT, true, &max_attempts, 0, 1, INT32_MAX},
         {"token", JSON_FIELD_STRING, true, ret->token, sizeof ret->token, 0, 0},
-        {"lease_ms", JSON_FIELD_INT, true, &ret->lease_ms, 0, 1, INT64_MAX},
+        {"lease_ms", JSON_FIELD_INT, true, &lease_ms, 0, 1, INT64_MAX},
         {"timeout_ms", JSON_FIELD_INT, false, &ret->timeout_ms, 0, 0, INT64_MAX},
         {"output_prefix", JSON_FIELD_STRING, true, ret->output_prefix,
          sizeof ret->output_prefix, 0, 0},
@@ -258,13 +267,17 @@ static int work_from_json(const json_t *object, const char *path, void *out, str
     };
 
     memset(ret, 0, sizeof *ret);
+    if (*path)
+        snprintf(dotted, sizeof dotted, "%s.", path);
+    snprintf(input_path, sizeof input_path, "%sinput", dotted);
     int rc = json_read_object_open(object, path, fields, err);
     if (!rc)
-        rc = check_ids("", ret->task_id, ret->token, err);
+        rc = check_ids(dotted, ret->task_id, ret->token, err);
     if (!rc)
-        rc = artifact_from_json(input, "input", &ret->input, err);
+        rc = artifact_from_json(input, input_path, &ret->input, err);
     if (rc)
         return rc;
+    ret->lease_ms = capped_lease(lease_ms);
     ret->attempt = (int)attempt;
     ret->max_attempts = (int)max_attempts;
     ret->params = params ? json_dumps(params, JSON_COMPACT) : strdup("{}");
@@ -296,16 +309,48 @@ char *work_list_encode(const struct work *items, size_t count)
     return list_text("tasks", array, NULL);
 }
 
-static void work_drop(void *item)
+/* What can be told of whose attempt it was; nothing by halves. */
+static void salvage_ids(const json_t *object, struct work *ret)
 {
-    work_release(item);
+    const char *task_id = json_string_value(json_object_get(object, "task_id"));
+    const char *token = json_string_value(json_object_get(object, "token"));
+
+    memset(ret, 0, sizeof *ret);
+    if (!task_id || !id_is_valid(task_id) || !token || !token_is_valid(token))
+        return;
+    snprintf(ret->task_id, sizeof ret->task_id, "%s", task_id);
+    snprintf(ret->token, sizeof ret->token, "%s", token);
 }
 
-int work_list_decode(const char *text, size_t len, struct work **ret, size_t *ret_count,
+static int claimed_from_json(const json_t *object, const char *path, void *out, struct err *err)
+{
+    struct claim_item *ret = out;
+    int rc = json_is_deeper(object, JSON_DEPTH_LIMIT)
+                 ? err_set(&ret->fault, -E_BAD_VALUE, "%s: nested deeper than %d levels", path,
+                           JSON_DEPTH_LIMIT)
+                 : work_from_json(object, path, &ret->work, &ret->fault);
+
+    if (rc == -E_NO_MEMORY)
+        return no_memory(err);
+    if (rc)
+        salvage_ids(object, &ret->work);
+    return 0;
+}
+
+static void claimed_drop(void *item)
+{
+    work_release(&((struct claim_item *)item)->work);
+}
+
+int work_list_decode(const char *text, size_t len, struct claim_item **ret, size_t *ret_count,
                      struct err *err)
 {
-    static const struct list_reader reader = {"tasks", sizeof(struct work), WORKER_BATCH_MAX,
-                                              false,   work_from_json,      work_drop};
+    static const struct list_reader reader = {.name = "tasks",
+                                              .size = sizeof(struct claim_item),
+                                              .max = WORKER_BATCH_MAX,
+                                              .one = claimed_from_json,
+                                              .drop = claimed_drop,
+                                              .deep = true};
     void *items = NULL;
     int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
 
@@ -351,9 +396,9 @@ static int heartbeat_from_json(const json_t *object, const char *path, void *out
 int heartbeat_list_decode(const char *text, size_t len, char *ret_worker,
                           struct heartbeat **ret, size_t *ret_count, struct err *err)
 {
-    static const struct list_reader reader = {"attempts",          sizeof(struct heartbeat),
-                                              WORKER_BATCH_MAX,    true,
-                                              heartbeat_from_json, NULL};
+    static const struct list_reader reader = {
+        "attempts", sizeof(struct heartbeat), WORKER_BATCH_MAX, true, heartbeat_from_json, NULL,
+        false};
     void *items = NULL;
     int rc = list_decode(&reader, text, len, ret_worker, &items, ret_count, err);
 
@@ -385,8 +430,10 @@ static int heartbeat_verdict_from_json(const json_t *object, const char *path, v
         {"state", JSON_FIELD_STRING, false, ret->state, sizeof ret->state, 0, 0},
         {0},
     };
+    int rc = json_read_object_open(object, path, fields, err);
 
-    return json_read_object_open(object, path, fields, err);
+    ret->lease_ms = capped_lease(ret->lease_ms);
+    return rc;
 }
 
 int heartbeat_verdicts_decode(const char *text, size_t len, struct heartbeat_verdict **ret,
@@ -394,7 +441,8 @@ int heartbeat_verdicts_decode(const char *text, size_t len, struct heartbeat_ver
 {
     static const struct list_reader reader = {
         "attempts", sizeof(struct heartbeat_verdict), WORKER_BATCH_MAX,
-        false,      heartbeat_verdict_from_json,      NULL};
+        false,      heartbeat_verdict_from_json,      NULL,
+        false};
     void *items = NULL;
     int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
 
@@ -586,9 +634,9 @@ static void report_drop(void *item)
 int report_list_decode(const char *text, size_t len, char *ret_worker, struct report **ret,
                        size_t *ret_count, struct err *err)
 {
-    static const struct list_reader reader = {"reports",        sizeof(struct report),
-                                              WORKER_BATCH_MAX, true,
-                                              report_from_json, report_drop};
+    static const struct list_reader reader = {
+        "reports", sizeof(struct report), WORKER_BATCH_MAX, true, report_from_json, report_drop,
+        false};
     void *items = NULL;
     int rc = list_decode(&reader, text, len, ret_worker, &items, ret_count, err);
 
@@ -639,7 +687,8 @@ int report_verdicts_decode(const char *text, size_t len, struct report_verdict *
 {
     static const struct list_reader reader = {
         "reports", sizeof(struct report_verdict), WORKER_BATCH_MAX,
-        false,     report_verdict_from_json,      NULL};
+        false,     report_verdict_from_json,      NULL,
+        false};
     void *items = NULL;
     int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
 

@@ -18,7 +18,8 @@ enum {
     WORKER_QUEUES_MAX = 16,
     WORKER_BATCH_MAX = 256,
     WORKER_WAIT_MAX_MS = 60000,
-    RESULT_TEXT_MAX = 64 * 1024
+    RESULT_TEXT_MAX = 64 * 1024,
+    WORKER_LEASE_MAX_MS = 24 * 60 * 60 * 1000 /* a longer one in an answer counts as this */
 };
 
 /* -- claim -- */
@@ -54,8 +55,17 @@ void work_release(struct work *w);
 char *work_encode(const struct work *w); /* one line, no line end */
 int work_decode(const char *text, size_t len, struct work *ret, struct err *err);
 char *work_list_encode(const struct work *items, size_t count);
-/* free each by work_release, then free(*ret). */
-int work_list_decode(const char *text, size_t len, struct work **ret, size_t *ret_count,
+
+/* One element of a claim's answer. An attempt that cannot be decoded must not take the others
+ * with it, and somebody has to say so to the manager: */
+struct claim_item {
+    struct work work; /* with a fault: task_id and token alone, each "" when not readable */
+    struct err fault; /* code 0: none; else E_BAD_VALUE and the path of the mistake */
+};
+
+/* Fails only for a text that is no such list at all. free each by work_release(&x.work), then
+ * free(*ret). */
+int work_list_decode(const char *text, size_t len, struct claim_item **ret, size_t *ret_count,
                      struct err *err);
 
 /* -- heartbeat -- */

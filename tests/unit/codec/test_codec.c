@@ -49,23 +49,78 @@ static void work_survives_the_trip(void **state)
                       .input_name = "Bjork \xc3\xb6 \"q\".csv",
                       .input = {.key = "raw_data/a.csv", .size = UINT64_C(1) << 40},
                       .params = strdup("{\"on_bad_row\":\"skip\"}")};
-    struct work *out = NULL;
+    struct claim_item *items = NULL;
     size_t count = 0;
     struct err err = ERR_INIT;
 
     (void)state;
     char *text = work_list_encode(&in, 1);
     assert_non_null(text);
-    assert_int_equal(work_list_decode(text, strlen(text), &out, &count, &err), 0);
+    assert_int_equal(work_list_decode(text, strlen(text), &items, &count, &err), 0);
     assert_int_equal(count, 1);
+    assert_int_equal(items[0].fault.code, 0);
+    struct work *out = &items[0].work;
     assert_string_equal(out->input_name, in.input_name);
     assert_int_equal(out->input.size, in.input.size);
     assert_string_equal(out->params, in.params);
     assert_int_equal(out->attempt, 2);
     work_release(out);
-    free(out);
+    free(items);
     work_release(&in);
     free(text);
+}
+
+/* A claim's answer with the element between two good ones; the decoder's view of all three. */
+static struct claim_item *decode_between(const char *element)
+{
+    static const char good[] = "{\"task_id\":\"" ID "\",\"type\":\"noop\",\"queue\":\"q\","
+                               "\"attempt\":1,\"max_attempts\":1,\"token\":\"" TOKEN "\","
+                               "\"lease_ms\":9000000000000000000,\"output_prefix\":\"p/\"}";
+    char text[4096];
+    struct claim_item *items = NULL;
+    size_t count = 0;
+
+    snprintf(text, sizeof text, "{\"tasks\":[%s,%s,%s]}", good, element, good);
+    assert_int_equal(work_list_decode(text, strlen(text), &items, &count, NULL), 0);
+    assert_int_equal(count, 3);
+    assert_int_equal(items[0].fault.code, 0);
+    assert_int_equal(items[2].fault.code, 0);
+    assert_string_equal(items[2].work.task_id, ID);
+    assert_int_equal(items[2].work.lease_ms, WORKER_LEASE_MAX_MS); /* no sum will overflow */
+    assert_int_equal(items[1].fault.code, -E_BAD_VALUE);
+    work_release(&items[0].work);
+    work_release(&items[2].work);
+    return items;
+}
+
+static void work_that_cannot_be_read_does_not_take_the_others_with_it(void **state)
+{
+    char deep[1024], open[128] = "";
+    size_t at = 0;
+
+    (void)state;
+    for (int i = 0; i < 20; i++)
+        at += (size_t)snprintf(open + at, sizeof open - at, "{\"a\":");
+    snprintf(deep, sizeof deep,
+             "{\"task_id\":\"" ID "\",\"token\":\"" TOKEN "\",\"params\":%s1%.20s}", open,
+             "}}}}}}}}}}}}}}}}}}}}");
+    const struct {
+        const char *element, *task_id, *path;
+    } cases[] = {
+        {"{\"task_id\":\"" ID "\",\"token\":\"" TOKEN "\",\"type\":7}", ID, "tasks[1].type"},
+        {deep, ID, "tasks[1]: nested"},
+        {"{\"task_id\":\"" ID "\",\"token\":7}", "", "tasks[1].type"},
+        {"{\"task_id\":\"7\",\"token\":\"" TOKEN "\"}", "", "tasks[1].type"},
+        {"[]", "", "tasks[1]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct claim_item *items = decode_between(cases[i].element);
+        assert_string_equal(items[1].work.task_id, cases[i].task_id);
+        assert_string_equal(items[1].work.token, *cases[i].task_id ? TOKEN : "");
+        assert_non_null(strstr(items[1].fault.text, cases[i].path));
+        assert_null(items[1].work.params);
+        free(items);
+    }
 }
 
 static void a_report_survives_the_trip(void **state)
@@ -264,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_claim_request_survives_the_trip),
         cmocka_unit_test(work_survives_the_trip),
+        cmocka_unit_test(work_that_cannot_be_read_does_not_take_the_others_with_it),
         cmocka_unit_test(a_report_survives_the_trip),
         cmocka_unit_test(verdicts_survive_the_trip_and_may_grow_members),
         cmocka_unit_test(bad_claims_are_refused_by_name),

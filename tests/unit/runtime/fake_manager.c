@@ -63,9 +63,14 @@ static char *answer_claim(struct fake_manager *m, const char *body, size_t len)
     int count = m->offered - m->claimed;
     if (count > r.limit)
         count = r.limit;
-    char *text = work_list_encode(&m->works[m->claimed], (size_t)count);
+    char *text = work_list_encode(&m->works[m->claimed], (size_t)count), *longer = NULL;
     m->claimed += count;
-    return text;
+    if (!m->claim_element || count == 0)
+        return text;
+    must(asprintf(&longer, "%.*s,%s]}", (int)strlen(text) - 2, text, m->claim_element) > 0);
+    m->claim_element = NULL;
+    free(text);
+    return longer;
 }
 
 static char *answer_heartbeat(struct fake_manager *m, const char *body, size_t len)
@@ -104,6 +109,10 @@ static char *answer_report(struct fake_manager *m, const char *body, size_t len)
         m->reports[m->report_count++] = items[i];
         if (m->report_calls <= m->stale_reports)
             verdicts[i].word = REPORT_STALE;
+        if (m->report_calls <= m->refuse_verdicts) {
+            verdicts[i].word = REPORT_REFUSED;
+            snprintf(verdicts[i].detail, sizeof verdicts[i].detail, "the test wants it so");
+        }
     }
     free(items);
     return report_verdicts_encode(verdicts, count);
@@ -124,6 +133,8 @@ static char *answer(struct fake_manager *m, const char *head, const char *body, 
         *ret_status = 503;
     else if (is_report && m->report_calls <= m->refused_reports)
         *ret_status = 413;
+    else if (is_report && m->report_calls <= m->lost_reports)
+        *ret_status = m->lost_status;
     if (*ret_status != 200)
         return strdup("{\"error\":\"the test says no\"}");
     if (is_heartbeat)
@@ -133,6 +144,10 @@ static char *answer(struct fake_manager *m, const char *head, const char *body, 
     if (is_report)
         return answer_report(m, body, len);
     must(strncmp(head, "POST /v1/worker/claim ", 22) == 0);
+    if (m->garble_claims) {
+        m->claims++;
+        return strdup("<html>a captive portal</html>");
+    }
     return answer_claim(m, body, len);
 }
 
@@ -311,6 +326,11 @@ static bool wait_until(struct fake_manager *m, const int *number, int at_least)
 bool fake_manager_wait_reports(struct fake_manager *m, int count)
 {
     return wait_until(m, &m->report_count, count);
+}
+
+bool fake_manager_wait_claims(struct fake_manager *m, int count)
+{
+    return wait_until(m, &m->claims, count);
 }
 
 bool fake_manager_wait_heartbeats(struct fake_manager *m, int more)

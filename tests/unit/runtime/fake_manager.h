@@ -30,7 +30,12 @@ struct fake_manager {
     int fail_reports;     /* that many calls get 503 */
     int refused_reports;  /* that many calls get 413 */
     int stale_reports;    /* that many calls get 409 and verdicts that say so */
-    int refuse_status;    /* of every call; 0: none */
+    int refuse_verdicts;  /* that many calls get verdicts that refuse the report */
+    int lost_reports;     /* that many calls get lost_status and nothing that makes sense */
+    int lost_status;
+    bool garble_claims;        /* 200 and nothing that makes sense */
+    const char *claim_element; /* put into the next claim's answer once, after the works */
+    int refuse_status;         /* of every call; 0: none */
 
     /* What happened. */
     struct work works[FAKE_MAX];
@@ -50,6 +55,7 @@ void fake_manager_stop(struct fake_manager *m);
 int fake_manager_offer(struct fake_manager *m, const char *params, int64_t timeout_ms);
 
 bool fake_manager_wait_reports(struct fake_manager *m, int count);
+bool fake_manager_wait_claims(struct fake_manager *m, int count); /* in all */
 bool fake_manager_wait_heartbeats(struct fake_manager *m, int more);
 /* The highest that a heartbeat told. */
 double fake_manager_progress(struct fake_manager *m);

@@ -223,12 +223,25 @@ static void without_heartbeats_the_worker_gives_the_attempt_up_by_itself(void **
 {
     struct bench *b = *state;
 
-    set(b, lease_ms, 1000);
+    set(b, lease_ms, 200);
     set(b, fail_heartbeats, true);
     int lost = fake_manager_offer(&b->manager, long_sleep, 0);
     start(b, NULL, NULL);
     wait_for(log_says(b, "task.dropped"));
     assert_null(fake_manager_report(&b->manager, lost));
+}
+
+static void an_outage_longer_than_a_lease_does_not_end_the_work(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, lease_ms, 400);
+    set(b, fail_heartbeats, true);
+    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":1200}", 0); /* three leases */
+    start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, 1));
+    assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_DONE);
+    assert_int_equal(b->manager.heartbeats, 0); /* none got through */
 }
 
 static void a_deadline_is_reported_as_a_timeout(void **state)
@@ -265,17 +278,103 @@ static void a_stale_report_is_forgotten_whatever_its_status(void **state)
     assert_int_equal(b->manager.report_calls, 2);
 }
 
-static void a_report_that_is_refused_for_good_is_given_up(void **state)
+static void a_report_that_is_refused_becomes_a_failure(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, refuse_verdicts, 1);
+    fake_manager_offer(&b->manager, "{}", 0);
+    start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, 2));
+    assert_int_equal(b->manager.reports[0].outcome, ATTEMPT_DONE);
+    const struct report *second = &b->manager.reports[1];
+    assert_int_equal(second->outcome, ATTEMPT_FAILED);
+    assert_int_equal(second->error.class, ERROR_TRANSIENT);
+    assert_non_null(strstr(second->error.message, "the test wants it so"));
+    assert_string_equal(second->token, b->manager.reports[0].token);
+}
+
+static void a_failure_that_is_refused_as_well_is_forgotten(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, refuse_verdicts, 2);
+    fake_manager_offer(&b->manager, "{}", 0);
+    start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, 2));
+    int next = fake_manager_offer(&b->manager, "{}", 0);
+    assert_true(fake_manager_wait_reports(&b->manager, 3));
+    assert_int_equal(fake_manager_report(&b->manager, next)->outcome, ATTEMPT_DONE);
+    assert_int_equal(b->manager.report_calls, 3);
+}
+
+static void a_body_that_is_refused_becomes_a_failure(void **state)
 {
     struct bench *b = *state;
 
     set(b, refused_reports, 2); /* in a batch, then alone */
-    fake_manager_offer(&b->manager, "{}", 0);
+    int task = fake_manager_offer(&b->manager, "{}", 0);
     start(b, NULL, NULL);
-    wait_for(log_says(b, "report.refused"));
+    assert_true(fake_manager_wait_reports(&b->manager, 1));
+    const struct report *r = fake_manager_report(&b->manager, task);
+    assert_int_equal(r->error.class, ERROR_TRANSIENT);
+    assert_non_null(strstr(r->error.message, "413"));
+    assert_int_equal(b->manager.report_calls, 3);
+}
+
+static void a_proxy_in_between_does_not_cost_a_report(void **state)
+{
+    struct bench *b = *state;
+    static const int statuses[] = {404, 401, 302};
+
+    start(b, NULL, NULL);
+    for (int i = 0; i < 3; i++) {
+        set(b, lost_status, statuses[i]);
+        set(b, lost_reports, b->manager.report_calls + 2);
+        int task = fake_manager_offer(&b->manager, "{}", 0);
+        assert_true(fake_manager_wait_reports(&b->manager, i + 1));
+        assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_DONE);
+    }
+    assert_int_equal(b->manager.report_calls, 9);
+}
+
+static void an_unreadable_task_is_failed_and_the_others_are_run(void **state)
+{
+    struct bench *b = *state;
+    static const char element[] =
+        "{\"task_id\":\"01890a5d-ac96-774b-bcce-b302099a8057\","
+        "\"token\":\"0123456789abcdef0123456789abcdef\",\"type\":\"noop\",\"queue\":7}";
+
+    fake_manager_offer(&b->manager, "{}", 0);
+    set(b, claim_element, element);
+    start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, 2));
+    assert_int_equal(fake_manager_report(&b->manager, 0)->outcome, ATTEMPT_DONE);
+    const struct report *unread = NULL;
+    for (int i = 0; i < 2; i++) {
+        if (strcmp(b->manager.reports[i].token, "0123456789abcdef0123456789abcdef") == 0)
+            unread = &b->manager.reports[i];
+    }
+    assert_non_null(unread);
+    assert_int_equal(unread->outcome, ATTEMPT_FAILED);
+    assert_int_equal(unread->error.class, ERROR_INPUT);
+    assert_string_equal(unread->error.code, "undecodable");
+    assert_non_null(strstr(unread->error.message, "tasks[1].queue"));
+}
+
+static void answers_that_make_no_sense_do_not_count_as_success(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, garble_claims, true);
+    start(b, NULL, NULL);
+    assert_true(fake_manager_wait_claims(&b->manager, 5));
+    assert_true(log_says(b, "manager.away"));
+    assert_false(log_says(b, "manager.back")); /* so the pause has grown with every one */
+    set(b, garble_claims, false);
     fake_manager_offer(&b->manager, "{}", 0);
     assert_true(fake_manager_wait_reports(&b->manager, 1));
-    assert_int_equal(b->manager.report_calls, 3);
+    assert_true(log_says(b, "manager.back"));
 }
 
 static void a_manager_that_comes_late_or_comes_back_is_found(void **state)
@@ -335,6 +434,39 @@ static void a_second_sigterm_hands_everything_back_at_once(void **state)
     wait_for(log_says(b, "task.claimed"));
     kill(b->worker, SIGTERM);
     wait_for(log_says(b, "worker.stopping"));
+    wait_for(kill(b->worker, SIGTERM) == 0 && log_says(b, "hand_back_now=1"));
+    assert_int_equal(wait_for_end(b), 0);
+    assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_RELEASED);
+}
+
+static void a_signal_that_comes_twice_at_once_is_one_request(void **state)
+{
+    struct bench *b = *state;
+    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":1500}", 0);
+
+    start(b, NULL, NULL);
+    wait_for(log_says(b, "task.claimed"));
+    kill(b->worker, SIGINT);
+    wait_for(log_says(b, "worker.stopping"));
+    kill(b->worker, SIGTERM);
+    assert_int_equal(wait_for_end(b), 0);
+    assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_DONE);
+}
+
+/* As systemd does it: every process of the unit gets the signal, in any order. */
+static void a_job_that_is_ended_by_the_same_signal_is_handed_back(void **state)
+{
+    struct bench *b = *state;
+    pid_t slots[PIDS_MAX];
+
+    int task = fake_manager_offer(&b->manager, long_sleep, 0);
+    set(b, lease_ms, 600);
+    start(b, NULL, NULL);
+    wait_for(log_says(b, "worker.ready"));
+    assert_int_equal(children_of(b->worker, slots), 2);
+    wait_for(fake_manager_progress(&b->manager) > 0);
+    for (int i = 0; i < 2; i++)
+        kill(slots[i], SIGTERM);
     kill(b->worker, SIGTERM);
     assert_int_equal(wait_for_end(b), 0);
     assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_RELEASED);
@@ -396,6 +528,11 @@ static void bad_settings_are_told_before_anything_starts(void **state)
     start(b, "--log-level=chatty", NULL);
     assert_int_equal(wait_for_end(b), 2);
     assert_true(log_says(b, "LOG_LEVEL"));
+    start(b, "--worker-name=two\nlines", NULL);
+    assert_int_equal(wait_for_end(b), 2);
+    assert_true(log_says(b, "WORKER_NAME: must be valid UTF-8"));
+    start(b, "--worker-name=not \xff UTF-8", NULL);
+    assert_int_equal(wait_for_end(b), 2);
 }
 
 #define test(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -409,14 +546,22 @@ int main(void)
         test(heartbeats_carry_progress_and_keep_a_long_task),
         test(a_lost_attempt_is_killed_and_never_reported),
         test(without_heartbeats_the_worker_gives_the_attempt_up_by_itself),
+        test(an_outage_longer_than_a_lease_does_not_end_the_work),
         test(a_deadline_is_reported_as_a_timeout),
         test(a_report_is_sent_until_it_is_answered),
         test(a_stale_report_is_forgotten_whatever_its_status),
-        test(a_report_that_is_refused_for_good_is_given_up),
+        test(a_report_that_is_refused_becomes_a_failure),
+        test(a_failure_that_is_refused_as_well_is_forgotten),
+        test(a_body_that_is_refused_becomes_a_failure),
+        test(a_proxy_in_between_does_not_cost_a_report),
+        test(an_unreadable_task_is_failed_and_the_others_are_run),
+        test(answers_that_make_no_sense_do_not_count_as_success),
         test(a_manager_that_comes_late_or_comes_back_is_found),
         test(sigterm_lets_running_work_finish),
         test(work_that_outlasts_the_grace_is_handed_back),
         test(a_second_sigterm_hands_everything_back_at_once),
+        test(a_signal_that_comes_twice_at_once_is_one_request),
+        test(a_job_that_is_ended_by_the_same_signal_is_handed_back),
         test(slots_die_with_a_worker_that_is_killed),
         test(an_idle_slot_that_is_killed_is_replaced),
         test(a_manager_that_refuses_does_not_end_the_worker),
