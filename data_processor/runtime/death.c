@@ -23,13 +23,15 @@ static double seconds(int64_t ms)
 
 enum { MEMORY_TEXT_MAX = 48 };
 
-/* A job that had little has no figure. */
 static void describe_memory(const struct death *d, char ret_text[MEMORY_TEXT_MAX])
 {
+    bool is_known = d->peak_rss_bytes > 0;
+    int64_t bytes = is_known ? d->peak_rss_bytes : d->peak_below_bytes;
+
     ret_text[0] = '\0';
-    if (d->peak_rss_bytes > 0)
-        snprintf(ret_text, MEMORY_TEXT_MAX, "; peak memory %" PRId64 " MiB",
-                 d->peak_rss_bytes >> 20);
+    if (bytes > 0)
+        snprintf(ret_text, MEMORY_TEXT_MAX, "; peak memory %s%" PRId64 " MiB",
+                 is_known ? "" : "below ", (bytes >> 20) + !is_known);
 }
 
 static void tell_timeout(const struct death *d, struct task_error *e)

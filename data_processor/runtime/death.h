@@ -19,8 +19,9 @@ struct death {
     enum death_cause cause;
     int status; /* as from wait4 */
     int64_t wall_ms, cpu_ms;
-    int64_t peak_rss_bytes; /* of the attempt; 0: not known, and not told */
-    int64_t timeout_ms;     /* of the attempt */
+    int64_t peak_rss_bytes;   /* of the attempt; 0: known only to be below the last member */
+    int64_t timeout_ms;       /* of the attempt */
+    int64_t peak_below_bytes; /* 0: not known */
 };
 
 /* Fills outcome, error and usage of the report about the attempt that died with the process:

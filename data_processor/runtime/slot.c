@@ -458,6 +458,7 @@ static void bury(struct slot *s, int64_t died_ms, struct death *ret)
         .wall_ms = died_ms - s->started_ms,
         .cpu_ms = cpu_ms > s->cpu_before_ms ? cpu_ms - s->cpu_before_ms : 0,
         .peak_rss_bytes = peak_of(s, &u),
+        .peak_below_bytes = s->state == SLOT_BUSY ? s->carried_rss_bytes : 0,
         .timeout_ms = s->work ? s->work->timeout_ms : 0,
     };
     s->pid = 0;
