@@ -21,10 +21,9 @@ static int planned(char **argv)
     struct csv_options options = {.skip_bad_rows = strcmp(argv[6], "skip") == 0,
                                   .temp_dir = "/tmp"};
     struct csv_plan plan = {.threads = (unsigned)number(argv[0]),
-                            .blocks = 2 * (unsigned)number(argv[0]) + 2,
                             .block_bytes = number(argv[1]),
-                            .blocks_bytes = 16 * number(argv[1]),
                             .table_bytes = number(argv[2]),
+                            .out_bytes = number(argv[1]),
                             .run_buffer_bytes = number(argv[3]),
                             .merge_bytes = number(argv[2]),
                             .merge_fan_in = number(argv[4]),

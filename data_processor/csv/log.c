@@ -1,0 +1,122 @@
+#include "log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+
+void log_init(struct log *l, unsigned chunk_bits)
+{
+    *l = (struct log){.chunk_bits = chunk_bits};
+}
+
+void log_release(struct log *l)
+{
+    for (uint32_t i = 0; i < l->part_count; i++) {
+        for (uint32_t k = 0; k < l->parts[i].count; k++)
+            free(l->parts[i].chunks[k]);
+        free(l->parts[i].chunks);
+    }
+    free(l->parts);
+    log_init(l, l->chunk_bits);
+}
+
+static int grow_parts(struct log *l, uint32_t part)
+{
+    if (part >= l->part_room) {
+        uint32_t room = 2 * part > 8 ? 2 * part : 8;
+        struct log_part *parts = realloc(l->parts, room * sizeof *parts);
+        if (!parts)
+            return -E_NO_MEMORY;
+        l->bytes += (room - l->part_room) * sizeof *parts;
+        l->parts = parts;
+        l->part_room = room;
+    }
+    while (l->part_count <= part)
+        l->parts[l->part_count++] = (struct log_part){0};
+    return 0;
+}
+
+int log_grow(struct log *l, uint32_t song)
+{
+    uint32_t part = song >> PART_BITS;
+
+    if (part >= l->part_count && grow_parts(l, part) != 0)
+        return -E_NO_MEMORY;
+
+    struct log_part *p = &l->parts[part];
+    if (p->at != p->end)
+        return 0;
+    if (p->count == p->room) {
+        uint32_t room = p->room ? 2 * p->room : 4;
+        uint64_t **chunks = realloc(p->chunks, room * sizeof *chunks);
+        if (!chunks)
+            return -E_NO_MEMORY;
+        l->bytes += (room - p->room) * sizeof *chunks;
+        p->chunks = chunks;
+        p->room = room;
+    }
+    size_t size = (size_t)1 << l->chunk_bits;
+    uint64_t *chunk = malloc(size * sizeof *chunk);
+    if (!chunk)
+        return -E_NO_MEMORY;
+    l->bytes += size * sizeof *chunk;
+    p->chunks[p->count++] = chunk;
+    p->at = chunk;
+    p->end = chunk + size;
+    return 0;
+}
+
+static size_t part_records(const struct log *l, const struct log_part *p)
+{
+    return ((size_t)p->count << l->chunk_bits) - (size_t)(p->end - p->at);
+}
+
+/* Counting sort by song, out of the chunks into `scratch` and back. */
+static void sort_part(const struct log *l, const struct log_part *p, uint64_t *scratch,
+                      uint32_t *starts)
+{
+    const unsigned shift = DATE_BITS + PLAYS_BITS;
+    size_t records = part_records(l, p), size = (size_t)1 << l->chunk_bits;
+    uint32_t sum = 0;
+
+    for (size_t done = 0, i = 0; done < records; i++) {
+        size_t step = records - done < size ? records - done : size;
+        memcpy(scratch + done, p->chunks[i], step * sizeof *scratch);
+        for (size_t k = done; k < done + step; k++)
+            starts[scratch[k] >> shift]++;
+        done += step;
+    }
+    for (uint32_t song = 0; song < PART_SONGS; song++) {
+        uint32_t count = starts[song];
+        starts[song] = sum;
+        sum += count;
+    }
+    for (size_t k = 0; k < records; k++) {
+        uint32_t place = starts[scratch[k] >> shift]++;
+        p->chunks[place >> l->chunk_bits][place & (size - 1)] = scratch[k];
+    }
+    /* now each is where the next one starts */
+    memmove(starts + 1, starts, (PART_SONGS - 1) * sizeof *starts);
+    starts[0] = 0;
+}
+
+int log_sort(struct log *l, uint32_t *starts, uint32_t songs)
+{
+    size_t most = 0;
+
+    l->records = 0;
+    memset(starts, 0, (((size_t)songs + PART_SONGS - 1) / PART_SONGS * PART_SONGS + 1) * 4);
+    for (uint32_t i = 0; i < l->part_count; i++) {
+        size_t records = part_records(l, &l->parts[i]);
+        most = records > most ? records : most;
+        l->records += records;
+    }
+    uint64_t *scratch = malloc(most * sizeof *scratch + 1);
+    if (!scratch)
+        return -E_NO_MEMORY;
+    for (uint32_t i = 0; i < l->part_count; i++)
+        sort_part(l, &l->parts[i], scratch, starts + ((size_t)i << PART_BITS));
+    free(scratch);
+    return 0;
+}
