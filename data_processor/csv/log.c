@@ -4,20 +4,54 @@
 #include <string.h>
 
 #include "err.h"
+#include "pages.h"
+
+enum { FIRST_SLABS = 64 };
 
 void log_init(struct log *l, unsigned chunk_bits)
 {
     *l = (struct log){.chunk_bits = chunk_bits};
 }
 
+static size_t chunk_bytes(const struct log *l)
+{
+    return sizeof(uint64_t) << l->chunk_bits;
+}
+
+static uint64_t *take_chunk(struct log *l)
+{
+    uint64_t *chunk = l->free_at;
+
+    if (chunk == l->free_end) {
+        size_t bytes = l->large && l->slab_count >= FIRST_SLABS ? PAGES_LEAST : chunk_bytes(l);
+        if (l->slab_count == l->slab_room) {
+            uint32_t room = l->slab_room ? 2 * l->slab_room : FIRST_SLABS;
+            struct slab *slabs = realloc(l->slabs, room * sizeof *slabs);
+            if (!slabs)
+                return NULL;
+            l->bytes += (room - l->slab_room) * sizeof *slabs;
+            l->slabs = slabs;
+            l->slab_room = room;
+        }
+        chunk = pages_grow(NULL, 0, bytes);
+        if (!chunk)
+            return NULL;
+        l->bytes += bytes;
+        l->slabs[l->slab_count++] = (struct slab){chunk, bytes};
+        l->free_end = chunk + bytes / sizeof *chunk;
+    }
+    l->free_at = chunk + ((size_t)1 << l->chunk_bits);
+    return chunk;
+}
+
 void log_release(struct log *l)
 {
-    for (uint32_t i = 0; i < l->part_count; i++) {
-        for (uint32_t k = 0; k < l->parts[i].count; k++)
-            free(l->parts[i].chunks[k]);
+    for (uint32_t i = 0; i < l->part_count; i++)
         free(l->parts[i].chunks);
-    }
+    for (uint32_t i = 0; i < l->slab_count; i++)
+        pages_free(l->slabs[i].records, l->slabs[i].bytes);
     free(l->parts);
+    free(l->slabs);
     log_init(l, l->chunk_bits);
 }
 
@@ -56,14 +90,12 @@ int log_grow(struct log *l, uint32_t song)
         p->chunks = chunks;
         p->room = room;
     }
-    size_t size = (size_t)1 << l->chunk_bits;
-    uint64_t *chunk = malloc(size * sizeof *chunk);
+    uint64_t *chunk = take_chunk(l);
     if (!chunk)
         return -E_NO_MEMORY;
-    l->bytes += size * sizeof *chunk;
     p->chunks[p->count++] = chunk;
     p->at = chunk;
-    p->end = chunk + size;
+    p->end = chunk + ((size_t)1 << l->chunk_bits);
     return 0;
 }
 

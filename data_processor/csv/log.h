@@ -7,6 +7,7 @@
 #ifndef CSV_LOG_H
 #define CSV_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,12 +22,23 @@ struct log_part {
     uint32_t count, room;
 };
 
+/* Chunks are cut from these: at first one by one, so that a small file takes little, then as
+ * many as fill a large page. */
+struct slab {
+    uint64_t *records;
+    size_t bytes;
+};
+
 struct log {
     struct log_part *parts;
     uint32_t part_count, part_room;
     unsigned chunk_bits; /* records in a chunk: 2 to this power */
     size_t bytes;        /* reserved */
     uint64_t records;    /* after log_sort */
+    struct slab *slabs;
+    uint32_t slab_count, slab_room;
+    uint64_t *free_at, *free_end; /* what is left of the last slab */
+    bool large;                   /* there is memory for a large page at a time */
 };
 
 void log_init(struct log *l, unsigned chunk_bits);

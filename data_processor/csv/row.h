@@ -69,7 +69,8 @@ bool date_parse(const char *text, size_t len, uint32_t *ret_day);
 enum { DATE_TEXT_LEN = 10 };
 void date_format(uint32_t day, char ret_text[DATE_TEXT_LEN]);
 
-/* Digits only, at least one. CSV_REASON_BAD_PLAYS, CSV_REASON_PLAYS_TOO_BIG or -1 for good. */
+/* Digits only, at least one; BYTES_SLACK bytes behind can be read. CSV_REASON_BAD_PLAYS,
+ * CSV_REASON_PLAYS_TOO_BIG or -1 for good. */
 int plays_parse(const char *text, size_t len, uint128 *ret_plays);
 
 /* Decimal digits of `n`, no NUL; returns how many (at most 39). */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "pages.h"
 #include "sort.h"
 
 enum {
@@ -26,17 +27,24 @@ void table_init(struct table *t, size_t budget, uint64_t seed)
     log_init(&t->log, bits);
 }
 
+static size_t starts_bytes(const struct table *t)
+{
+    size_t parts = ((size_t)t->song_count + PART_SONGS - 1) / PART_SONGS;
+
+    return (parts * PART_SONGS + 1) * sizeof *t->starts;
+}
+
 void table_release(struct table *t)
 {
-    free(t->arena);
-    free(t->index);
-    free(t->ids);
+    pages_free(t->arena, t->arena_room);
+    pages_free(t->index, t->index_slots * sizeof *t->index);
+    pages_free(t->ids, t->song_room * sizeof *t->ids);
     dates_release(&t->dates);
     log_release(&t->log);
-    free(t->dense);
+    pages_free(t->dense, t->dense_room * t->stride * sizeof *t->dense);
     free(t->wide);
-    free(t->order);
-    free(t->starts);
+    pages_free(t->order, t->song_count * sizeof *t->order);
+    pages_free(t->starts, starts_bytes(t));
     table_init(t, t->budget, t->seed);
 }
 
@@ -112,7 +120,7 @@ static int reserve_arena(struct table *t, size_t more)
     size_t room = next_room(t, t->arena_room, FIRST_ARENA, least, 1, false);
     if (room == 0 || room / 8 >= UINT32_MAX)
         return TABLE_FULL;
-    char *arena = realloc(t->arena, room);
+    char *arena = pages_grow(t->arena, t->arena_room, room);
     if (!arena)
         return -E_NO_MEMORY;
     t->arena = arena;
@@ -129,7 +137,7 @@ static int reserve_ids(struct table *t, size_t more)
     size_t room = next_room(t, t->song_room, FIRST_SONGS, least, song_bytes(1), false);
     if (room == 0 || room >= UINT32_MAX)
         return TABLE_FULL;
-    uint32_t *ids = realloc(t->ids, room * sizeof *ids);
+    uint32_t *ids = pages_grow(t->ids, t->song_room * sizeof *ids, room * sizeof *ids);
     if (!ids)
         return -E_NO_MEMORY;
     t->ids = ids;
@@ -157,7 +165,7 @@ static int reserve_index(struct table *t, size_t more)
     size_t slots = next_room(t, old_slots, FIRST_INDEX, least, sizeof *t->index, true);
     if (slots == 0)
         return TABLE_FULL;
-    uint64_t *old = t->index, *index = calloc(slots, sizeof *index);
+    uint64_t *old = t->index, *index = pages_new(slots * sizeof *index);
     if (!index)
         return -E_NO_MEMORY;
     t->index = index;
@@ -165,7 +173,7 @@ static int reserve_index(struct table *t, size_t more)
     for (size_t i = 0; i < old_slots; i++)
         if (old[i])
             index_put(t, old[i]);
-    free(old);
+    pages_free(old, old_slots * sizeof *old);
     return 0;
 }
 
@@ -178,12 +186,12 @@ static int widen_dense(struct table *t)
     if (t->dense_count == 0 || t->dates.count <= t->stride ||
         !allowed(t, table_used(t) + bytes))
         return 0;
-    uint64_t *dense = calloc(t->dense_room * stride, sizeof *dense);
+    uint64_t *dense = pages_new(bytes);
     if (!dense)
         return -E_NO_MEMORY;
     for (size_t i = 0; i < t->dense_count; i++)
         memcpy(dense + i * stride, t->dense + i * t->stride, t->stride * sizeof *dense);
-    free(t->dense);
+    pages_free(t->dense, t->dense_room * t->stride * sizeof *dense);
     t->dense = dense;
     t->stride = stride;
     return 0;
@@ -198,6 +206,7 @@ int table_reserve(struct table *t, size_t rows, size_t song_bytes_more)
                         rows * sizeof(struct wide) + dates_bytes((uint32_t)rows)) ||
         t->dates.count + rows > DATES_MAX)
         return TABLE_FULL;
+    t->log.large = t->budget >= 16 * PAGES_LEAST && allowed(t, table_used(t) + 2 * PAGES_LEAST);
     int rc = reserve_arena(t, arena);
     if (rc == 0)
         rc = reserve_ids(t, rows);
@@ -268,7 +277,7 @@ static int make_dense(struct table *t, struct entry *e)
             t->stride = (t->dates.count + STRIDE_STEP - 1) / STRIDE_STEP * STRIDE_STEP;
         size_t item = t->stride * sizeof *t->dense;
         size_t room = next_room(t, t->dense_room, 4, t->dense_count + 1, item, false);
-        uint64_t *dense = room ? realloc(t->dense, room * item) : NULL;
+        uint64_t *dense = room ? pages_grow(t->dense, t->dense_room * item, room * item) : NULL;
         if (!room)
             return 0;
         if (!dense)
@@ -323,13 +332,12 @@ int table_finish(struct table *t)
     size_t songs = t->song_count;
 
     /* the index has done its work */
-    free(t->index);
+    pages_free(t->index, t->index_slots * sizeof *t->index);
     t->index = NULL;
     t->index_slots = 0;
-    t->order = malloc(songs * sizeof *t->order + 1);
-    t->starts =
-        malloc(((songs + PART_SONGS - 1) / PART_SONGS * PART_SONGS + 1) * sizeof *t->starts);
-    if (!t->order || !t->starts || log_sort(&t->log, t->starts, t->song_count) != 0)
+    t->order = pages_new(songs * sizeof *t->order);
+    t->starts = pages_new(starts_bytes(t));
+    if ((songs && !t->order) || !t->starts || log_sort(&t->log, t->starts, t->song_count) != 0)
         return -E_NO_MEMORY;
     for (size_t i = 0; i < songs; i++)
         t->order[i] = (struct ranked){0, t->ids[i]};

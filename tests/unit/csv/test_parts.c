@@ -81,6 +81,16 @@ static void dates_are_real_days_in_order(void **state)
     assert_false(date_parse("2024-01-01", 9, &day));
 }
 
+/* With the bytes behind that may be read, and which must not matter. */
+static int parse_plays(const char *text, size_t len, uint128 *ret_plays)
+{
+    char room[BYTES_SLACK + 64];
+
+    memset(room, '7', sizeof room);
+    memcpy(room, text, len);
+    return plays_parse(room, len, ret_plays);
+}
+
 static void plays_are_digits_up_to_128_bits(void **state)
 {
     static const char largest[] = "340282366920938463463374607431768211455";
@@ -88,22 +98,38 @@ static void plays_are_digits_up_to_128_bits(void **state)
     char text[PLAYS_TEXT_MAX];
 
     (void)state;
-    assert_int_equal(plays_parse(largest, strlen(largest), &n), -1);
+    assert_int_equal(parse_plays(largest, strlen(largest), &n), -1);
     assert_true(n == (uint128)-1);
     assert_int_equal(plays_format(n, text), PLAYS_TEXT_MAX);
     assert_memory_equal(text, largest, PLAYS_TEXT_MAX);
-    assert_int_equal(plays_parse("340282366920938463463374607431768211456", 39, &n),
+    assert_int_equal(parse_plays("340282366920938463463374607431768211456", 39, &n),
                      CSV_REASON_PLAYS_TOO_BIG);
-    assert_int_equal(plays_parse("9999999999999999999", 19, &n), -1);
+    assert_int_equal(parse_plays("9999999999999999999", 19, &n), -1);
     assert_true(n == UINT64_C(9999999999999999999));
-    assert_int_equal(plays_parse("18446744073709551616", 20, &n), -1);
+    assert_int_equal(parse_plays("18446744073709551616", 20, &n), -1);
     assert_int_equal(plays_format(n, text), 20);
     assert_memory_equal(text, "18446744073709551616", 20);
-    assert_int_equal(plays_parse("", 0, &n), CSV_REASON_BAD_PLAYS);
-    assert_int_equal(plays_parse("1/", 2, &n), CSV_REASON_BAD_PLAYS);
-    assert_int_equal(plays_parse("99999999999999999999999999999999999999999x", 42, &n),
+    assert_int_equal(parse_plays("", 0, &n), CSV_REASON_BAD_PLAYS);
+    assert_int_equal(parse_plays("1/", 2, &n), CSV_REASON_BAD_PLAYS);
+    assert_int_equal(parse_plays("99999999999999999999999999999999999999999x", 42, &n),
                      CSV_REASON_BAD_PLAYS);
     assert_int_equal(plays_format(0, text), 1);
+    for (unsigned byte = 0; byte < 256; byte++) /* anywhere among up to 20 digits */
+        for (size_t len = 1; len <= 20; len++)
+            for (size_t at = 0; at < len; at++) {
+                char digits[20];
+                memset(digits, '3', sizeof digits);
+                digits[at] = (char)byte;
+                bool good = byte >= '0' && byte <= '9';
+                assert_int_equal(parse_plays(digits, len, &n),
+                                 good ? -1 : CSV_REASON_BAD_PLAYS);
+                if (!good)
+                    continue;
+                size_t zeros = strspn(digits, "0");
+                zeros = zeros >= len ? len - 1 : zeros;
+                assert_int_equal(plays_format(n, text), len - zeros);
+                assert_memory_equal(text, digits + zeros, len - zeros);
+            }
 }
 
 /* Text with every trap of splitting, and where its rows end. */
