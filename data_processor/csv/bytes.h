@@ -18,6 +18,14 @@ static inline uint64_t load64(const char *at)
     return le64toh(word);
 }
 
+static inline uint64_t load64_big(const char *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, sizeof word);
+    return be64toh(word);
+}
+
 /* The first 8 bytes as a number that orders like them, zeros behind the end. */
 static inline uint64_t load_prefix(const char *at, size_t len)
 {

@@ -104,14 +104,27 @@ static size_t part_records(const struct log *l, const struct log_part *p)
     return ((size_t)p->count << l->chunk_bits) - (size_t)(p->end - p->at);
 }
 
-/* Counting sort by song, out of the chunks into `scratch` and back. */
-static void sort_part(const struct log *l, const struct log_part *p, uint64_t *scratch,
-                      uint32_t *starts)
+size_t log_largest_part(const struct log *l)
 {
+    size_t most = 0;
+
+    for (uint32_t i = 0; i < l->part_count; i++) {
+        size_t records = part_records(l, &l->parts[i]);
+        most = records > most ? records : most;
+    }
+    return most;
+}
+
+/* Counting sort: out of the chunks into `scratch` and back. */
+void log_sort_part(struct log *l, uint32_t part, uint64_t *scratch,
+                   uint32_t ret_starts[PART_SONGS])
+{
+    const struct log_part *p = &l->parts[part];
     const unsigned shift = DATE_BITS + PLAYS_BITS;
     size_t records = part_records(l, p), size = (size_t)1 << l->chunk_bits;
-    uint32_t sum = 0;
+    uint32_t *starts = ret_starts, sum = 0;
 
+    memset(starts, 0, PART_SONGS * sizeof *starts);
     for (size_t done = 0, i = 0; done < records; i++) {
         size_t step = records - done < size ? records - done : size;
         memcpy(scratch + done, p->chunks[i], step * sizeof *scratch);
@@ -131,24 +144,5 @@ static void sort_part(const struct log *l, const struct log_part *p, uint64_t *s
     /* now each is where the next one starts */
     memmove(starts + 1, starts, (PART_SONGS - 1) * sizeof *starts);
     starts[0] = 0;
-}
-
-int log_sort(struct log *l, uint32_t *starts, uint32_t songs)
-{
-    size_t most = 0;
-
-    l->records = 0;
-    memset(starts, 0, (((size_t)songs + PART_SONGS - 1) / PART_SONGS * PART_SONGS + 1) * 4);
-    for (uint32_t i = 0; i < l->part_count; i++) {
-        size_t records = part_records(l, &l->parts[i]);
-        most = records > most ? records : most;
-        l->records += records;
-    }
-    uint64_t *scratch = malloc(most * sizeof *scratch + 1);
-    if (!scratch)
-        return -E_NO_MEMORY;
-    for (uint32_t i = 0; i < l->part_count; i++)
-        sort_part(l, &l->parts[i], scratch, starts + ((size_t)i << PART_BITS));
-    free(scratch);
-    return 0;
+    l->records += records;
 }

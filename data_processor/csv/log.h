@@ -34,7 +34,7 @@ struct log {
     uint32_t part_count, part_room;
     unsigned chunk_bits; /* records in a chunk: 2 to this power */
     size_t bytes;        /* reserved */
-    uint64_t records;    /* after log_sort */
+    uint64_t records;    /* in the parts that were sorted */
     struct slab *slabs;
     uint32_t slab_count, slab_room;
     uint64_t *free_at, *free_end; /* what is left of the last slab */
@@ -47,9 +47,13 @@ void log_release(struct log *l);
 /* A new chunk for the part of a song. 0 or -E_NO_MEMORY. */
 int log_grow(struct log *l, uint32_t song);
 
-/* Songs in order within their parts. starts[song] becomes the place of the song's first
- * record in its part; room for one more than `songs`, rounded up to whole parts. */
-int log_sort(struct log *l, uint32_t *starts, uint32_t songs);
+/* Records in the largest part. */
+size_t log_largest_part(const struct log *l);
+
+/* Puts a part in order of songs by way of `scratch`, which holds as many records;
+ * ret_starts[song % PART_SONGS] becomes the place of the song's first record in the part. */
+void log_sort_part(struct log *l, uint32_t part, uint64_t *scratch,
+                   uint32_t ret_starts[PART_SONGS]);
 
 static inline uint64_t log_record(uint32_t song, uint32_t date, uint64_t plays)
 {

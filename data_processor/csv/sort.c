@@ -2,14 +2,6 @@
 
 enum { FEW = 20, BUCKETS = 256, AHEAD = 8 };
 
-int entry_compare(const struct entry *a, const struct entry *b)
-{
-    size_t shorter = a->len < b->len ? a->len : b->len;
-    int order = memcmp(a->bytes, b->bytes, shorter);
-
-    return order ? order : (a->len > b->len) - (a->len < b->len);
-}
-
 /* Names that are alike up to `depth`, by the 8 bytes there and then by the rest. */
 static bool is_before(const struct table *t, const struct ranked *a, const struct ranked *b,
                       size_t depth)

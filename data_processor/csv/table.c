@@ -27,30 +27,22 @@ void table_init(struct table *t, size_t budget, uint64_t seed)
     log_init(&t->log, bits);
 }
 
-static size_t starts_bytes(const struct table *t)
-{
-    size_t parts = ((size_t)t->song_count + PART_SONGS - 1) / PART_SONGS;
-
-    return (parts * PART_SONGS + 1) * sizeof *t->starts;
-}
-
 void table_release(struct table *t)
 {
     pages_free(t->arena, t->arena_room);
     pages_free(t->index, t->index_slots * sizeof *t->index);
-    pages_free(t->ids, t->song_room * sizeof *t->ids);
     dates_release(&t->dates);
     log_release(&t->log);
     pages_free(t->dense, t->dense_room * t->stride * sizeof *t->dense);
     free(t->wide);
     pages_free(t->order, t->song_count * sizeof *t->order);
-    pages_free(t->starts, starts_bytes(t));
     table_init(t, t->budget, t->seed);
 }
 
+/* What sorting them will take. */
 static size_t song_bytes(size_t songs)
 {
-    return songs * (sizeof(uint32_t) * 2 + sizeof(struct ranked));
+    return songs * sizeof(struct ranked);
 }
 
 size_t table_used(const struct table *t)
@@ -128,7 +120,8 @@ static int reserve_arena(struct table *t, size_t more)
     return 0;
 }
 
-static int reserve_ids(struct table *t, size_t more)
+/* Memory for the sorting of the songs at the end is set aside as they come. */
+static int reserve_songs(struct table *t, size_t more)
 {
     size_t least = t->song_count + more;
 
@@ -137,10 +130,6 @@ static int reserve_ids(struct table *t, size_t more)
     size_t room = next_room(t, t->song_room, FIRST_SONGS, least, song_bytes(1), false);
     if (room == 0 || room >= UINT32_MAX)
         return TABLE_FULL;
-    uint32_t *ids = pages_grow(t->ids, t->song_room * sizeof *ids, room * sizeof *ids);
-    if (!ids)
-        return -E_NO_MEMORY;
-    t->ids = ids;
     t->song_room = (uint32_t)room;
     return 0;
 }
@@ -209,7 +198,7 @@ int table_reserve(struct table *t, size_t rows, size_t song_bytes_more)
     t->log.large = t->budget >= 16 * PAGES_LEAST && allowed(t, table_used(t) + 2 * PAGES_LEAST);
     int rc = reserve_arena(t, arena);
     if (rc == 0)
-        rc = reserve_ids(t, rows);
+        rc = reserve_songs(t, rows);
     if (rc == 0)
         rc = reserve_index(t, rows);
     return rc ? rc : widen_dense(t);
@@ -231,6 +220,11 @@ uint32_t table_find(const struct table *t, const char *bytes, size_t len, uint64
     }
 }
 
+static size_t entry_bytes(size_t song_len)
+{
+    return (offsetof(struct entry, bytes) + song_len + 7) / 8 * 8;
+}
+
 uint32_t table_add_song(struct table *t, const char *bytes, size_t len, uint64_t hash)
 {
     uint32_t entry = (uint32_t)(t->arena_len / 8) + 1;
@@ -238,13 +232,13 @@ uint32_t table_add_song(struct table *t, const char *bytes, size_t len, uint64_t
 
     *e = (struct entry){.id = t->song_count, .len = (uint32_t)len};
     memcpy(e->bytes, bytes, len);
-    t->arena_len += (sizeof *e + len + 7) / 8 * 8;
-    t->ids[t->song_count++] = entry;
+    t->arena_len += entry_bytes(len);
+    t->song_count++;
     index_put(t, hash >> 32 << 32 | entry);
     return entry;
 }
 
-static int add_wide(struct table *t, uint32_t song, uint32_t date, bool high, uint64_t plays)
+static int add_wide(struct table *t, uint32_t entry, uint32_t date, bool high, uint64_t plays)
 {
     if (t->wide_count == t->wide_room) {
         size_t room =
@@ -256,17 +250,18 @@ static int add_wide(struct table *t, uint32_t song, uint32_t date, bool high, ui
         t->wide = wide;
         t->wide_room = room;
     }
-    t->wide[t->wide_count++] = (struct wide){song, date & INT32_MAX, high, plays};
-    table_entry(t, t->ids[song])->logged |= WIDE_BIT;
+    struct entry *e = table_entry(t, entry);
+    t->wide[t->wide_count++] = (struct wide){e->id, date & INT32_MAX, high, plays};
+    e->logged |= WIDE_BIT;
     return 0;
 }
 
-int table_flush_sum(struct table *t, uint32_t song, uint32_t date, uint64_t *sum)
+int table_flush_sum(struct table *t, uint32_t entry, uint32_t date, uint64_t *sum)
 {
     uint64_t held = *sum - 1;
 
     *sum = 0;
-    return add_wide(t, song, date, false, held);
+    return add_wide(t, entry, date, false, held);
 }
 
 /* Gives a song a sum for each day, if memory allows. Its rows in the log stay there. */
@@ -304,9 +299,9 @@ int table_add_slowly(struct table *t, uint32_t entry, uint32_t date, uint128 pla
         }
         return log_add(&t->log, e->id, date, (uint64_t)plays);
     }
-    int rc = add_wide(t, e->id, date, false, (uint64_t)plays);
+    int rc = add_wide(t, entry, date, false, (uint64_t)plays);
     if (rc == 0 && plays >> 64)
-        rc = add_wide(t, e->id, date, true, (uint64_t)(plays >> 64));
+        rc = add_wide(t, entry, date, true, (uint64_t)(plays >> 64));
     return rc;
 }
 
@@ -317,7 +312,7 @@ int table_add(struct table *t, uint32_t entry, uint32_t date, uint128 plays)
 
     if (at == 0 || plays >> DENSE_PLAYS_BITS)
         return table_add_slowly(t, entry, date, plays);
-    return table_add_dense(t, at, e->id, date, (uint64_t)plays);
+    return table_add_dense(t, at, entry, date, (uint64_t)plays);
 }
 
 static int compare_wide(const void *a, const void *b)
@@ -327,21 +322,46 @@ static int compare_wide(const void *a, const void *b)
     return (x->song > y->song) - (x->song < y->song);
 }
 
+static struct entry *next_entry(struct entry *e)
+{
+    return (struct entry *)(void *)((char *)e + entry_bytes(e->len));
+}
+
+/* Sorts the log and notes in the entries where their rows are. */
+static int sort_log(struct table *t)
+{
+    struct entry *e = (struct entry *)(void *)t->arena;
+    uint32_t starts[PART_SONGS];
+    uint64_t *scratch = malloc(log_largest_part(&t->log) * sizeof *scratch + 1);
+
+    if (!scratch)
+        return -E_NO_MEMORY;
+    for (uint32_t part = 0; part < t->log.part_count; part++) {
+        uint32_t first = part * PART_SONGS, last = first + PART_SONGS;
+        log_sort_part(&t->log, part, scratch, starts);
+        for (uint32_t id = first; id < last && id < t->song_count; id++, e = next_entry(e))
+            e->start = starts[id - first];
+    }
+    free(scratch);
+    return 0;
+}
+
 int table_finish(struct table *t)
 {
-    size_t songs = t->song_count;
+    struct entry *e = (struct entry *)(void *)t->arena;
 
     /* the index has done its work */
     pages_free(t->index, t->index_slots * sizeof *t->index);
     t->index = NULL;
     t->index_slots = 0;
-    t->order = pages_new(songs * sizeof *t->order);
-    t->starts = pages_new(starts_bytes(t));
-    if ((songs && !t->order) || !t->starts || log_sort(&t->log, t->starts, t->song_count) != 0)
+    if (t->song_count == 0)
+        return 0;
+    t->order = pages_new(t->song_count * sizeof *t->order);
+    if (!t->order || sort_log(t) != 0)
         return -E_NO_MEMORY;
-    for (size_t i = 0; i < songs; i++)
-        t->order[i] = (struct ranked){0, t->ids[i]};
-    sort_songs(t, t->order, songs);
+    for (uint32_t id = 0; id < t->song_count; id++, e = next_entry(e))
+        t->order[id].entry = (uint32_t)(((char *)e - t->arena) / 8) + 1;
+    sort_songs(t, t->order, t->song_count);
     if (t->wide_count)
         qsort(t->wide, t->wide_count, sizeof *t->wide, compare_wide);
     return 0;

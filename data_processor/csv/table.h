@@ -26,11 +26,13 @@
 enum { TABLE_FULL = 1 };
 enum { TABLE_NO_SONG = 0 }; /* entry numbers start at 1 */
 
-/* Entries lie on multiples of 8 bytes; an entry's number is its offset / 8 + 1. */
+/* Entries lie on multiples of 8 bytes in the order of their ids; an entry's number is its
+ * offset / 8 + 1. */
 struct entry {
     uint32_t id, len;
     uint32_t logged; /* rows in the log; WIDE_BIT when there are some in the wide list */
     uint32_t dense;  /* block of sums, counted from 1; 0: none */
+    uint32_t start;  /* once finished: where its rows start in its part of the log */
     char bytes[];
 };
 enum { WIDE_BIT = 1 << 30 };
@@ -56,7 +58,6 @@ struct table {
     size_t arena_len, arena_room;
     uint64_t *index; /* upper half of the hash << 32 | entry, 0: free */
     size_t index_slots;
-    uint32_t *ids; /* entry by id */
     uint32_t song_count, song_room;
     struct dates dates;
     struct log log;
@@ -67,7 +68,6 @@ struct table {
     uint64_t rows;
     /* after table_finish */
     struct ranked *order; /* songs by bytes */
-    uint32_t *starts;     /* see log_sort */
 };
 
 void table_init(struct table *t, size_t budget, uint64_t seed);
@@ -89,7 +89,7 @@ uint32_t table_add_song(struct table *t, const char *bytes, size_t len, uint64_t
 int table_add_slowly(struct table *t, uint32_t entry, uint32_t date, uint128 plays);
 
 /* A sum that nears 64 bits: moves it to the wide list. */
-int table_flush_sum(struct table *t, uint32_t song, uint32_t date, uint64_t *sum);
+int table_flush_sum(struct table *t, uint32_t entry, uint32_t date, uint64_t *sum);
 
 /* Puts everything in order. Afterwards the table can only be read and released. */
 int table_finish(struct table *t);
@@ -134,13 +134,13 @@ static inline size_t table_sum_at(const struct table *t, const struct entry *e, 
     return e->dense && date < t->stride ? (e->dense - 1) * t->stride + date + 1 : 0;
 }
 
-static inline int table_add_dense(struct table *t, size_t at, uint32_t song, uint32_t date,
+static inline int table_add_dense(struct table *t, size_t at, uint32_t entry, uint32_t date,
                                   uint64_t plays)
 {
     uint64_t *sum = &t->dense[at - 1];
 
     *sum += plays + (*sum == 0);
-    return *sum >> 63 ? table_flush_sum(t, song, date, sum) : 0;
+    return *sum >> 63 ? table_flush_sum(t, entry, date, sum) : 0;
 }
 
 /* Adds one row, the short way to do it all; the worker does it in steps. */

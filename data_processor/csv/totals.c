@@ -156,7 +156,7 @@ static void add_wide(struct sums *s, const struct table *t, uint32_t id, const u
 static void add_entry(struct sums *s, const struct table *t, const struct entry *e,
                       const uint32_t *ranks)
 {
-    uint32_t left = e->logged & (WIDE_BIT - 1), at = left ? t->starts[e->id] : 0;
+    uint32_t left = e->logged & (WIDE_BIT - 1), at = e->start;
     uint32_t size = 1U << t->log.chunk_bits;
 
     while (left > 0) {
@@ -196,7 +196,7 @@ static void look(struct cursor *c, const struct table *t)
     if (c->at + AHEAD_LOG < c->end) {
         const struct entry *e = entry_at(t, c->at + AHEAD_LOG);
         if (e->logged & (WIDE_BIT - 1))
-            prefetch(log_at(&t->log, &t->log.parts[e->id >> PART_BITS], t->starts[e->id]));
+            prefetch(log_at(&t->log, &t->log.parts[e->id >> PART_BITS], e->start));
     }
     c->entry = c->at < c->end ? entry_at(t, c->at) : NULL;
 }
@@ -229,15 +229,23 @@ static size_t range_start(const struct totals *t, size_t range, size_t table)
     return table == t->widest ? place : place_of(t->tables[table], entry_at(widest, place));
 }
 
-/* The song that comes next in any table, or NULL. Few tables: a heap would not be faster. */
-static const struct entry *least(const struct cursor *cursors, size_t count)
+/* The song that comes next in any table, or NULL; *ret_first: the first table that has it.
+ * Few tables: a heap would not be faster. */
+static const struct entry *least(const struct cursor *cursors, size_t count, size_t *ret_first)
 {
     const struct entry *found = NULL;
 
     for (size_t i = 0; i < count; i++)
-        if (cursors[i].entry && (!found || entry_compare(cursors[i].entry, found) < 0))
+        if (cursors[i].entry && (!found || entry_compare(cursors[i].entry, found) < 0)) {
             found = cursors[i].entry;
+            *ret_first = i;
+        }
     return found;
+}
+
+static bool is_same(const struct entry *a, const struct entry *b)
+{
+    return a == b || (a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0);
 }
 
 int totals_range(const struct totals *t, size_t range, struct sums *sums,
@@ -245,6 +253,7 @@ int totals_range(const struct totals *t, size_t range, struct sums *sums,
 {
     struct cursor cursors[THREADS_MAX];
     const struct entry *first;
+    size_t from = 0;
     int rc = 0;
 
     for (size_t i = 0; i < t->count; i++) {
@@ -252,10 +261,10 @@ int totals_range(const struct totals *t, size_t range, struct sums *sums,
         cursors[i].end = range_start(t, range + 1, i);
         look(&cursors[i], t->tables[i]);
     }
-    while (rc == 0 && (first = least(cursors, t->count)) != NULL) {
-        for (size_t i = 0; i < t->count; i++) {
+    while (rc == 0 && (first = least(cursors, t->count, &from)) != NULL) {
+        for (size_t i = from; i < t->count; i++) {
             const struct entry *e = cursors[i].entry;
-            if (!e || e->len != first->len || memcmp(e->bytes, first->bytes, e->len) != 0)
+            if (!e || !is_same(e, first))
                 continue;
             add_entry(sums, t->tables[i], e, t->ranks[i]);
             cursors[i].at++;

@@ -184,7 +184,8 @@ static int look_up(struct worker *w, size_t count, struct err *err)
         if (item->entry != TABLE_NO_SONG) {
             const char *at = (const char *)table_entry(t, item->entry);
             prefetch(at);
-            prefetch(at + sizeof(struct entry) + 15); /* most names end here or before */
+            prefetch(at + offsetof(struct entry, bytes) +
+                     15); /* most names end here or before */
         }
     }
     return 0;
@@ -274,12 +275,13 @@ static int add_batch(struct worker *w, size_t count, bool *ret_stop, struct err 
             continue;
         }
         prefetch(&t->dense[at - 1]);
-        w->addends[addends++] = (struct addend){at, (uint64_t)plays, e->id, (uint32_t)date};
+        w->addends[addends++] =
+            (struct addend){at, (uint64_t)plays, item->entry, (uint32_t)date};
     }
     t->rows += addends;
     for (size_t i = 0; i < addends; i++) {
         const struct addend *d = &w->addends[i];
-        if (table_add_dense(t, d->at, d->song, d->date, d->plays) != 0)
+        if (table_add_dense(t, d->at, d->entry, d->date, d->plays) != 0)
             return no_memory(err);
     }
     return rc;

@@ -32,7 +32,7 @@ enum { BATCH = 64 };
 struct addend {
     size_t at;
     uint64_t plays;
-    uint32_t song, date;
+    uint32_t entry, date;
 };
 
 struct worker {

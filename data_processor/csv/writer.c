@@ -84,7 +84,7 @@ static int flush(struct writer *w, struct err *err)
 
 int writer_begin(struct writer *w, struct output *o, size_t room, struct err *err)
 {
-    *w = (struct writer){.output = o, .room = room + TOTAL_MAX, .quoted = BUF_INIT};
+    *w = (struct writer){.output = o, .room = room + TOTAL_MAX};
     w->out = malloc(w->room);
     return w->out ? 0 : no_memory(err);
 }
@@ -92,8 +92,7 @@ int writer_begin(struct writer *w, struct output *o, size_t room, struct err *er
 void writer_release(struct writer *w)
 {
     free(w->out);
-    if (w->quoted.data)
-        buf_release(&w->quoted);
+    free(w->quoted);
 }
 
 int writer_end_piece(struct writer *w, int rc, struct err *err)
@@ -119,13 +118,41 @@ int writer_end_piece(struct writer *w, int rc, struct err *err)
     return rc;
 }
 
+/* Without a branch, so that compilers make vectors of it. */
+static bool needs_quotes(const char *bytes, size_t len)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < len; i++)
+        found |= bytes[i] == ',' || bytes[i] == '"' || bytes[i] == '\r' || bytes[i] == '\n';
+    return found;
+}
+
 int writer_song(struct writer *w, const struct song *song, struct err *err)
 {
-    buf_clear(&w->quoted);
-    /* behind it BYTES_SLACK can be read */
-    if (!buf_reserve(&w->quoted, 2 * (size_t)song->len + 2 + BYTES_SLACK))
-        return no_memory(err);
-    writer_field(&w->quoted, song->bytes, song->len);
+    size_t need = 2 * (size_t)song->len + 2 + BYTES_SLACK;
+
+    if (need > w->quoted_room) {
+        char *quoted = realloc(w->quoted, need);
+        if (!quoted)
+            return no_memory(err);
+        w->quoted = quoted;
+        w->quoted_room = need;
+    }
+    char *to = w->quoted;
+    if (needs_quotes(song->bytes, song->len)) {
+        *to++ = '"';
+        for (size_t i = 0; i < song->len; i++) {
+            *to = '"';
+            to += song->bytes[i] == '"';
+            *to++ = song->bytes[i];
+        }
+        *to++ = '"';
+    } else {
+        memcpy(to, song->bytes, song->len);
+        to += song->len;
+    }
+    w->quoted_len = (size_t)(to - w->quoted);
     return 0;
 }
 
@@ -159,7 +186,7 @@ static int make_room(struct writer *w, size_t need, struct err *err)
 int writer_total(struct writer *w, const struct song *song, const struct group *group,
                  const char *date, struct err *err)
 {
-    size_t need = w->quoted.len + TOTAL_MAX;
+    size_t need = w->quoted_len + TOTAL_MAX;
 
     if (group->overflowed)
         return overflow_error(song, group, err);
@@ -169,11 +196,11 @@ int writer_total(struct writer *w, const struct song *song, const struct group *
             return rc;
     }
     char *at = w->out + w->len;
-    if (w->quoted.len <= 32)
-        memcpy(at, w->quoted.data, 32); /* two stores instead of a call */
+    if (w->quoted_len <= 32)
+        memcpy(at, w->quoted, 32); /* two stores instead of a call */
     else
-        memcpy(at, w->quoted.data, w->quoted.len);
-    at += w->quoted.len;
+        memcpy(at, w->quoted, w->quoted_len);
+    at += w->quoted_len;
     *at++ = ',';
     memcpy(at, date, 16);
     at += DATE_TEXT_LEN;

@@ -35,7 +35,8 @@ struct writer {
     char *out;
     size_t len, room;
     uint64_t rows;
-    struct buf quoted; /* the song as the output shows it */
+    char *quoted; /* the song as the output shows it, BYTES_SLACK bytes behind it */
+    size_t quoted_len, quoted_room;
 };
 
 enum { WRITER_BYTES = 1 << 20 };
