@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "scan.h"
+
 /* HEAD_BYTES of a row that is too long are kept for the excerpt; SLACK is what a row of just
  * the longest size needs besides: its line end and a byte to look ahead. */
 enum { HEAD_BYTES = 128, SLACK = 8 };
@@ -11,7 +13,10 @@ enum { HEAD_BYTES = 128, SLACK = 8 };
 void reader_init(struct reader *r, struct source *source, const struct csv_plan *plan,
                  struct columns *ret_columns)
 {
-    *r = (struct reader){.source = source, .plan = plan, .columns = ret_columns};
+    *r = (struct reader){.source = source,
+                         .scanner = plan->scanner ? plan->scanner : scanner_best(),
+                         .plan = plan,
+                         .columns = ret_columns};
 }
 
 void reader_release(struct reader *r)
@@ -105,7 +110,7 @@ static int read_head(struct reader *r, struct block *b, struct err *err)
         memmove(b->data + HEAD_BYTES - 1, b->data + from, b->len - (HEAD_BYTES - 1));
         s->at = HEAD_BYTES;
         fill(r, b);
-        split_scan(s, b->data, b->len, r->eof, SPLIT_FIRST_ROW_END);
+        split_scan(s, NULL, b->data, b->len, r->eof, SPLIT_FIRST_ROW_END);
     }
     if (s->boundary == 0 && r->broken) {
         b->len = 0;
@@ -136,7 +141,7 @@ static int read_rows(struct reader *r, struct block *b, struct err *err)
     for (;;) {
         if (!r->eof)
             fill(r, b);
-        split_scan(&r->split, b->data, b->len, r->eof, SPLIT_LAST_ROW_END);
+        split_scan(&r->split, r->scanner, b->data, b->len, r->eof, SPLIT_LAST_ROW_END);
         if (r->eof)
             return 0;
         if (r->split.boundary) {

@@ -14,6 +14,7 @@
 struct reader {
     struct source *source;
     const struct csv_plan *plan;
+    const struct scanner *scanner;
     struct columns *columns;
     bool has_header;
     uint64_t lines; /* up to the header's end; 0 once the first block has them */

@@ -160,24 +160,6 @@ void date_format(uint32_t day, char ret_text[DATE_TEXT_LEN])
     memcpy(ret_text, text, sizeof text);
 }
 
-/* Eight digits in a word, the first in the lowest byte; false when others are among them.
- * Neighbours are joined in three steps (D. Lemire, "Quickly parsing eight digits", 2018). */
-static bool eight_digits(uint64_t word, uint64_t *ret_number)
-{
-    uint64_t above = word + UINT64_C(0x4646464646464646);  /* sets the top bit past '9' */
-    uint64_t digits = word - UINT64_C(0x3030303030303030); /* and below '0' */
-
-    if ((word | above | digits) & UINT64_C(0x8080808080808080))
-        return false;
-    digits = digits * 10 + (digits >> 8);
-    *ret_number =
-        (((digits & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x000F424000000064) +
-          (digits >> 16 & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x0000271000000001)) >>
-         32) &
-        UINT32_MAX;
-    return true;
-}
-
 static int parse_long(const char *text, size_t len, uint128 *ret_plays)
 {
     uint128 sum = 0;
@@ -205,16 +187,12 @@ int plays_parse(const char *text, size_t len, uint128 *ret_plays)
     if (len > 16)
         return parse_long(text, len, ret_plays);
     if (len > 8) {
-        if (!eight_digits(load64(text), &high))
+        if (!plays_eight(load64(text), &high))
             return CSV_REASON_BAD_PLAYS;
         text += 8;
         len -= 8;
     }
-    /* the digits go to the top of the word, zeros before them */
-    uint64_t word = load64(text) << (64 - 8 * len);
-    if (len < 8)
-        word |= UINT64_C(0x3030303030303030) >> 8 * len;
-    if (!eight_digits(word, &low))
+    if (!plays_eight(plays_word(text, len), &low))
         return CSV_REASON_BAD_PLAYS;
     static const uint64_t tens[9] = {1,      10,      100,      1000,     10000,
                                      100000, 1000000, 10000000, 100000000};

@@ -1,6 +1,7 @@
 #include "scan.h"
 
 #include "bytes.h"
+#include "split.h"
 
 const char bytes_masks[64] = "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
                              "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF";
@@ -160,14 +161,14 @@ static inline void neon_marks(const char *at, struct scan_marks *ret)
 
 const struct scanner scanners[] = {
 #ifdef __x86_64__
-    {"avx512", avx512_rows, avx512_marks_out, has_avx512},
-    {"avx2", avx2_rows, avx2_marks_out, has_avx2},
-    {"sse2", sse2_rows, sse2_marks_out, always},
+    {"avx512", avx512_rows, avx512_split, has_avx512},
+    {"avx2", avx2_rows, avx2_split, has_avx2},
+    {"sse2", sse2_rows, sse2_split, always},
 #endif
 #if defined __aarch64__ && defined __ARM_NEON
-    {"neon", neon_rows, neon_marks_out, always},
+    {"neon", neon_rows, neon_split, always},
 #endif
-    {"plain", plain_rows, plain_marks_out, always},
+    {"plain", plain_rows, plain_split, always},
     {NULL, NULL, NULL, NULL},
 };
 

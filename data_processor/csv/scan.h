@@ -36,16 +36,18 @@ struct scan {
 
 typedef size_t scan_rows_fn(struct scan *s, struct item *items, size_t room);
 
-/* Where quotes and line ends are in 64 bytes, for the splitter. */
+struct split;
+typedef void scan_split_fn(struct split *s, const char *data, size_t len);
+
+/* Where they are in 64 bytes. */
 struct scan_marks {
     uint64_t comma, quote, line_end;
 };
-typedef void scan_marks_fn(const char *at, struct scan_marks *ret_marks);
 
 struct scanner {
     const char *name;
-    scan_rows_fn *rows; /* reads up to `room` rows, returns how many */
-    scan_marks_fn *marks;
+    scan_rows_fn *rows;   /* reads up to `room` rows, returns how many */
+    scan_split_fn *split; /* does what it can of split_scan */
     bool (*runs_here)(void);
 };
 

@@ -22,6 +22,21 @@ SCAN_TARGET static inline bool SCAN_NAME(unquote)(struct scan_marks *m, uint64_t
     return true;
 }
 
+/* Takes the quotes off the fields that have them. */
+SCAN_TARGET static inline void SCAN_NAME(strip)(struct item *item, const char *row,
+                                                uint64_t quote, uint64_t doubled)
+{
+    for (unsigned i = 0; i < WANTED; i++) {
+        unsigned from = (unsigned)(item->at[i] - row);
+        if (!(quote >> from & 1))
+            continue;
+        item->at[i]++;
+        item->len[i] -= 2;
+        if (i == WANT_SONG)
+            item->escaped = doubled >> from & ((UINT64_C(2) << item->len[i]) - 1);
+    }
+}
+
 SCAN_TARGET static size_t SCAN_NAME(rows)(struct scan *s, struct item *items, size_t room)
 {
     const char *at = s->at;
@@ -48,22 +63,17 @@ SCAN_TARGET static size_t SCAN_NAME(rows)(struct scan *s, struct item *items, si
         if (end > s->end)
             break; /* a quote is open to the end */
         struct item *item = &items[count++];
-        unsigned from = 0;
         item->fault = -1;
         item->escaped = false;
         item->line = s->lines++;
-        for (unsigned i = 0; i < 3; i++) {
-            unsigned want = s->want[i], to = stop[i];
-            if (quotes && (m.quote >> from & 1)) {
-                from++;
-                to--;
-                if (want == WANT_SONG && doubled)
-                    item->escaped = (doubled >> from) & ((UINT64_C(1) << (to - from)) - 1);
-            }
-            item->at[want] = at + from;
-            item->len[want] = to - from;
-            from = stop[i] + 1;
-        }
+        item->at[s->want[0]] = at;
+        item->len[s->want[0]] = stop[0];
+        item->at[s->want[1]] = at + stop[0] + 1;
+        item->len[s->want[1]] = stop[1] - stop[0] - 1;
+        item->at[s->want[2]] = at + stop[1] + 1;
+        item->len[s->want[2]] = stop[2] - stop[1] - 1;
+        if (quotes)
+            SCAN_NAME(strip)(item, at, m.quote, doubled);
         at = end;
         if (at < s->end) {
             bool crlf = *at == '\r' && at + 1 < s->end && at[1] == '\n';
@@ -74,9 +84,38 @@ SCAN_TARGET static size_t SCAN_NAME(rows)(struct scan *s, struct item *items, si
     return count;
 }
 
-SCAN_TARGET static void SCAN_NAME(marks_out)(const char *at, struct scan_marks *ret_marks)
+/* See split_scan, which goes on where this stops: at a quote that opens nothing, or when fewer
+ * than 65 bytes are left. A closing quote at the end of the 64 is left for the next ones, where
+ * the byte behind it can be seen. */
+SCAN_TARGET static void SCAN_NAME(split)(struct split *s, const char *data, size_t len)
 {
-    SCAN_NAME(marks)(at, ret_marks);
+    size_t at = s->at, boundary = s->boundary;
+    bool inside = s->inside;
+
+    while (len - at > 64) {
+        struct scan_marks m;
+        SCAN_NAME(marks)(data + at, &m);
+        uint64_t within = inside ? ~UINT64_C(0) : 0;
+        unsigned step = 64;
+        if (m.quote) {
+            within ^= prefix_xor(m.quote);
+            uint64_t open = m.quote & within, close = m.quote & ~within;
+            uint64_t before = (m.comma | m.line_end | close) << 1;
+            before |=
+                at == 0 || data[at - 1] == ',' || data[at - 1] == '\n' || data[at - 1] == '\r';
+            if (open & ~before)
+                break;
+            step -= (unsigned)(close >> 63);
+        }
+        uint64_t ends = m.line_end & ~within;
+        if (ends)
+            boundary = at + 64 - (size_t)__builtin_clzll(ends);
+        inside = within >> (step - 1) & 1;
+        at += step;
+    }
+    s->at = at;
+    s->boundary = boundary;
+    s->inside = inside;
 }
 
 #undef SCAN_TARGET

@@ -15,6 +15,7 @@ enum {
     CHUNK_BITS_MOST = 10,
     STRIDE_STEP = 64,
     DENSE_ROWS_LEAST = 64,
+    HURRY_BUDGET = 4 << 20,
 };
 
 void table_init(struct table *t, size_t budget, uint64_t seed)
@@ -48,7 +49,8 @@ static size_t song_bytes(size_t songs)
 size_t table_used(const struct table *t)
 {
     return t->arena_room + t->index_slots * sizeof *t->index + song_bytes(t->song_room) +
-           dates_bytes(t->dates.count) + t->log.bytes +
+           dates_bytes(t->dates.count) +
+           (t->dates.recent ? DATES_RECENT * sizeof(struct date_slot) : 0) + t->log.bytes +
            t->dense_room * t->stride * sizeof *t->dense + t->wide_room * sizeof *t->wide;
 }
 
@@ -196,6 +198,8 @@ int table_reserve(struct table *t, size_t rows, size_t song_bytes_more)
         t->dates.count + rows > DATES_MAX)
         return TABLE_FULL;
     t->log.large = t->budget >= 16 * PAGES_LEAST && allowed(t, table_used(t) + 2 * PAGES_LEAST);
+    if (!t->dates.recent && t->budget >= HURRY_BUDGET && dates_hurry(&t->dates) != 0)
+        return -E_NO_MEMORY;
     int rc = reserve_arena(t, arena);
     if (rc == 0)
         rc = reserve_songs(t, rows);

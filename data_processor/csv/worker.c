@@ -219,7 +219,7 @@ static int judge(struct worker *w, struct item *item, int *ret_date, uint128 *re
         item->row_len = item->len[WANT_DATE];
         return 0;
     }
-    item->fault = plays_parse(item->at[WANT_PLAYS], item->len[WANT_PLAYS], ret_plays);
+    item->fault = plays_read(item->at[WANT_PLAYS], item->len[WANT_PLAYS], ret_plays);
     if (item->fault >= 0) {
         item->fault_column = (int64_t)w->columns->plays;
         item->row = item->at[WANT_PLAYS];
