@@ -6,6 +6,14 @@
 const char bytes_masks[64] = "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF"
                              "\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF";
 
+/* Bit i: how many bits up to and with i are set, modulo 2. */
+static inline uint64_t plain_prefix_xor(uint64_t bits)
+{
+    for (unsigned shift = 1; shift < 64; shift *= 2)
+        bits ^= bits << shift;
+    return bits;
+}
+
 /* Plain C: 8 bytes in a word. */
 
 /* A bit for each byte of the word that is `byte`. Exact: nothing is carried from one byte to
@@ -67,11 +75,16 @@ static inline void sse2_marks(const char *at, struct scan_marks *ret)
     ret->line_end = sse2_equal(part, '\n') | sse2_equal(part, '\r');
 }
 
+static inline uint64_t sse2_prefix_xor(uint64_t bits)
+{
+    return plain_prefix_xor(bits);
+}
+
 #define SCAN_TARGET
 #define SCAN_NAME(part) sse2_##part
 #include "scan_rows.h"
 
-#define AVX2 __attribute__((target("avx2,bmi,bmi2")))
+#define AVX2 __attribute__((target("avx2,bmi,bmi2,pclmul")))
 
 AVX2 static inline uint64_t avx2_equal(__m256i low, __m256i high, char byte)
 {
@@ -92,6 +105,15 @@ AVX2 static inline void avx2_marks(const char *at, struct scan_marks *ret)
     ret->line_end = avx2_equal(low, high, '\n') | avx2_equal(low, high, '\r');
 }
 
+/* Times all ones without carrying is the same (simdjson, G. Langdale and D. Lemire, 2019). */
+AVX2 static inline uint64_t avx2_prefix_xor(uint64_t bits)
+{
+    __m128i product =
+        _mm_clmulepi64_si128(_mm_set_epi64x(0, (int64_t)bits), _mm_set1_epi8((char)0xFF), 0);
+
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
 #define SCAN_TARGET     AVX2
 #define SCAN_NAME(part) avx2_##part
 #include "scan_rows.h"
@@ -99,10 +121,10 @@ AVX2 static inline void avx2_marks(const char *at, struct scan_marks *ret)
 static bool has_avx2(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-           __builtin_cpu_supports("bmi2");
+           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("pclmul");
 }
 
-#define AVX512 __attribute__((target("avx512f,avx512bw,bmi,bmi2")))
+#define AVX512 __attribute__((target("avx512f,avx512bw,bmi,bmi2,pclmul")))
 
 AVX512 static inline void avx512_marks(const char *at, struct scan_marks *ret)
 {
@@ -114,6 +136,15 @@ AVX512 static inline void avx512_marks(const char *at, struct scan_marks *ret)
                     _mm512_cmpeq_epi8_mask(all, _mm512_set1_epi8('\r'));
 }
 
+/* Times all ones without carrying is the same (simdjson, G. Langdale and D. Lemire, 2019). */
+AVX512 static inline uint64_t avx512_prefix_xor(uint64_t bits)
+{
+    __m128i product =
+        _mm_clmulepi64_si128(_mm_set_epi64x(0, (int64_t)bits), _mm_set1_epi8((char)0xFF), 0);
+
+    return (uint64_t)_mm_cvtsi128_si64(product);
+}
+
 #define SCAN_TARGET     AVX512
 #define SCAN_NAME(part) avx512_##part
 #include "scan_rows.h"
@@ -121,7 +152,8 @@ AVX512 static inline void avx512_marks(const char *at, struct scan_marks *ret)
 static bool has_avx512(void)
 {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+           __builtin_cpu_supports("pclmul");
 }
 #endif
 
@@ -152,6 +184,11 @@ static inline void neon_marks(const char *at, struct scan_marks *ret)
     ret->comma = neon_equal(part, ',');
     ret->quote = neon_equal(part, '"');
     ret->line_end = neon_equal(part, '\n') | neon_equal(part, '\r');
+}
+
+static inline uint64_t neon_prefix_xor(uint64_t bits)
+{
+    return plain_prefix_xor(bits);
 }
 
 #define SCAN_TARGET

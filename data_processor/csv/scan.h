@@ -57,12 +57,4 @@ const struct scanner *scanner_best(void);
 /* All that were built, the plain one last; for tests. Ends with a NULL name. */
 extern const struct scanner scanners[];
 
-/* Bit i: how many bits up to and including i are set, modulo 2. */
-static inline uint64_t prefix_xor(uint64_t bits)
-{
-    for (unsigned shift = 1; shift < 64; shift *= 2)
-        bits ^= bits << shift;
-    return bits;
-}
-
 #endif

@@ -7,7 +7,7 @@
 
 static bool starts_field(const char *data, size_t at)
 {
-    return at == 0 || data[at - 1] == ',' || data[at - 1] == '\n' || data[at - 1] == '\r';
+    return at == 0 || split_separates(data[at - 1]);
 }
 
 /* A row end in [from, to), all outside quotes; `len` is where the known bytes end. Returns

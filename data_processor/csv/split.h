@@ -30,6 +30,12 @@ struct scanner;
 void split_scan(struct split *s, const struct scanner *scanner, const char *data, size_t len,
                 bool eof, enum split_want want);
 
+/* A field or row ends with this byte, outside quotes. */
+static inline bool split_separates(char byte)
+{
+    return byte == ',' || byte == '\n' || byte == '\r';
+}
+
 /* The first `cut` bytes (up to a boundary) have been taken away. */
 void split_rebase(struct split *s, size_t cut);
 
