@@ -9,7 +9,6 @@
 enum {
     FIRST_ARENA = 4096,
     FIRST_INDEX = 256,
-    FIRST_SONGS = 64,
     FIRST_WIDE = 64,
     CHUNK_BITS_LEAST = 4,
     CHUNK_BITS_MOST = 10,
@@ -40,16 +39,18 @@ void table_release(struct table *t)
     table_init(t, t->budget, t->seed);
 }
 
-/* What sorting them will take. */
-static size_t song_bytes(size_t songs)
+/* Of a large array only the pages that were touched are there. */
+static size_t arena_held(const struct table *t)
 {
-    return songs * sizeof(struct ranked);
+    size_t touched = (t->arena_len / PAGES_LEAST + 1) * PAGES_LEAST;
+
+    return t->arena_room < touched ? t->arena_room : touched;
 }
 
+/* Sorting the songs takes no more than the index, which is gone by then. */
 size_t table_used(const struct table *t)
 {
-    return t->arena_room + t->index_slots * sizeof *t->index + song_bytes(t->song_room) +
-           dates_bytes(t->dates.count) +
+    return arena_held(t) + t->index_slots * sizeof *t->index + dates_bytes(t->dates.count) +
            (t->dates.recent ? DATES_RECENT * sizeof(struct date_slot) : 0) + t->log.bytes +
            t->dense_room * t->stride * sizeof *t->dense + t->wide_room * sizeof *t->wide;
 }
@@ -112,27 +113,15 @@ static int reserve_arena(struct table *t, size_t more)
     if (least <= t->arena_room)
         return 0;
     size_t room = next_room(t, t->arena_room, FIRST_ARENA, least, 1, false);
-    if (room == 0 || room / 8 >= UINT32_MAX)
+    if (room < least && t->arena_room >= PAGES_LEAST && allowed(t, table_used(t) + more))
+        room = t->arena_room + t->arena_room / 4; /* address space is no memory */
+    if (room < least || room / 8 >= UINT32_MAX)
         return TABLE_FULL;
     char *arena = pages_grow(t->arena, t->arena_room, room);
     if (!arena)
         return -E_NO_MEMORY;
     t->arena = arena;
     t->arena_room = room;
-    return 0;
-}
-
-/* Memory for the sorting of the songs at the end is set aside as they come. */
-static int reserve_songs(struct table *t, size_t more)
-{
-    size_t least = t->song_count + more;
-
-    if (least <= t->song_room)
-        return 0;
-    size_t room = next_room(t, t->song_room, FIRST_SONGS, least, song_bytes(1), false);
-    if (room == 0 || room >= UINT32_MAX)
-        return TABLE_FULL;
-    t->song_room = (uint32_t)room;
     return 0;
 }
 
@@ -202,8 +191,6 @@ int table_reserve(struct table *t, size_t rows, size_t song_bytes_more)
         return -E_NO_MEMORY;
     int rc = reserve_arena(t, arena);
     if (rc == 0)
-        rc = reserve_songs(t, rows);
-    if (rc == 0)
         rc = reserve_index(t, rows);
     return rc ? rc : widen_dense(t);
 }
@@ -268,7 +255,8 @@ int table_flush_sum(struct table *t, uint32_t entry, uint32_t date, uint64_t *su
     return add_wide(t, entry, date, false, held);
 }
 
-/* Gives a song a sum for each day, if memory allows. Its rows in the log stay there. */
+/* Gives a song a sum for each day, if memory allows. Its rows in the log stay there. That it
+ * has twice as many as there are days bounds what this can waste to half of what they take. */
 static int make_dense(struct table *t, struct entry *e)
 {
     if (t->dense_count == t->dense_room) {
@@ -296,7 +284,7 @@ int table_add_slowly(struct table *t, uint32_t entry, uint32_t date, uint128 pla
     t->rows++;
     if (plays >> PLAYS_BITS == 0) {
         uint32_t logged = ++e->logged & (WIDE_BIT - 1);
-        if (!e->dense && logged >= DENSE_ROWS_LEAST && logged >= t->dates.count) {
+        if (!e->dense && logged >= DENSE_ROWS_LEAST && logged / 2 >= t->dates.count) {
             int rc = make_dense(t, e);
             if (rc)
                 return rc;

@@ -1,9 +1,9 @@
 /* table.h - the totals of one worker while rows come in.
  *
  * Songs are found by hash; each is one entry in an arena: its number, its bytes and where its
- * plays go. The first plays of a song go to the log (log.h). A song that has as many rows as
- * there are days gets a sum for each day, so a file with few songs is added up in place and
- * the log stays short. Plays too big for either go to the wide list.
+ * plays go. The first plays of a song go to the log (log.h). A song that has twice as
+ * many rows as there are days gets a sum for each day, so a file with few songs is added up in
+ * place and the log stays short. Plays too big for either go to the wide list.
  *
  * Memory is counted by what is reserved, not by what is used. table_reserve asks before a
  * batch of rows; within it nothing moves that a prefetched place depends on but through its
@@ -58,7 +58,7 @@ struct table {
     size_t arena_len, arena_room;
     uint64_t *index; /* upper half of the hash << 32 | entry, 0: free */
     size_t index_slots;
-    uint32_t song_count, song_room;
+    uint32_t song_count;
     struct dates dates;
     struct log log;
     uint64_t *dense; /* blocks of `stride` sums plus one, 0: no row came */
