@@ -24,6 +24,7 @@ struct job {
     struct run_list runs;
     struct spill_file scratch;
     struct output output;
+    struct ticker ticker;
 };
 
 /* Bytes of a regular file from where it stands, else 0: not known. */
@@ -86,7 +87,7 @@ static int write_from_memory(struct job *j, struct err *err)
 
 static int write_totals(struct job *j, int out_fd, struct err *err)
 {
-    int rc = output_begin(&j->output, out_fd, err);
+    int rc = output_begin(&j->output, out_fd, &j->ticker, err);
 
     if (rc == 0) {
         rc = has_spilled(j) ? EMIT_BY_RUNS : write_from_memory(j, err);
@@ -123,8 +124,9 @@ static int run(struct job *j, int in_fd, int out_fd, int rejects_fd, struct err 
         source_new(in_fd, cap > 0 ? (uint64_t)cap : UINT64_C(1) << MAX_INFLATED_BITS, err);
     if (!j->source)
         return -E_NO_MEMORY;
+    j->ticker = (struct ticker){.options = j->options, .now.bytes_total = bytes_ahead(in_fd)};
     reader_init(&j->reader, j->source, j->plan, &j->columns);
-    j->pipeline = pipeline_new(&j->reader, j->options, j->plan, bytes_ahead(in_fd), err);
+    j->pipeline = pipeline_new(&j->reader, j->options, j->plan, &j->ticker, err);
     if (!j->pipeline)
         return -E_NO_MEMORY;
     int rc = read_and_sum(j, err);

@@ -65,6 +65,8 @@ static int emit_totals(struct emission *e, size_t threads, struct err *err)
     pthread_t ids[THREADS_MAX];
     size_t started = 0;
 
+    e->output->pieces = e->totals->ranges;
+
     if (threads > e->totals->ranges)
         threads = e->totals->ranges;
     while (started + 1 < threads && pthread_create(&ids[started], NULL, thread_main, e) == 0)
@@ -107,26 +109,33 @@ int emit_tables(struct table *const *tables, size_t count, const struct csv_plan
     return rc == TOTALS_TOO_MANY_DAYS ? EMIT_BY_RUNS : rc;
 }
 
+struct run_emitter {
+    struct writer writer;
+    const struct run_list *runs;
+};
+
 static int put_total(void *arg, const struct song *song, bool is_new, const struct group *group,
                      struct err *err)
 {
-    struct writer *w = arg;
+    struct run_emitter *e = arg;
     char date[DATE_ROOM];
-    int rc = is_new ? writer_song(w, song, err) : 0;
+    int rc = is_new ? writer_song(&e->writer, song, err) : 0;
 
+    if (is_new)
+        e->writer.output->part = (double)e->runs->read / (double)e->runs->bytes;
     date_format(group->day, date);
-    return rc ? rc : writer_total(w, song, group, date, err);
+    return rc ? rc : writer_total(&e->writer, song, group, date, err);
 }
 
 int emit_runs(struct run_list *runs, struct spill_file *scratch, const struct csv_plan *plan,
               struct output *output, struct err *err)
 {
-    struct writer w;
-    int rc = writer_begin(&w, output, plan->out_bytes, err);
+    struct run_emitter e = {.runs = runs};
+    int rc = writer_begin(&e.writer, output, plan->out_bytes, err);
 
     if (rc == 0)
-        rc = merge_runs(runs, scratch, plan, &(struct merge_sink){put_total, &w}, err);
-    rc = writer_end_piece(&w, rc, err);
-    writer_release(&w);
+        rc = merge_runs(runs, scratch, plan, &(struct merge_sink){put_total, &e}, err);
+    rc = writer_end_piece(&e.writer, rc, err);
+    writer_release(&e.writer);
     return rc;
 }

@@ -120,7 +120,7 @@ static int merge_readers(struct run_reader *readers, size_t count,
     return rc;
 }
 
-static int merge_some(const struct run *runs, size_t count, size_t buffer_bytes,
+static int merge_some(struct run_list *runs, size_t first, size_t count, size_t buffer_bytes,
                       const struct merge_sink *sink, struct err *err)
 {
     struct run_reader *readers = calloc(count, sizeof *readers);
@@ -129,7 +129,8 @@ static int merge_some(const struct run *runs, size_t count, size_t buffer_bytes,
     if (!readers)
         return err_set(err, -E_NO_MEMORY, "no memory to merge totals");
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = run_reader_open(&readers[i], &runs[i], buffer_bytes, err);
+        rc = run_reader_open(&readers[i], &runs->items[first + i], buffer_bytes, &runs->read,
+                             err);
     if (rc == 0)
         rc = merge_readers(readers, count, sink, err);
     for (size_t i = 0; i < count; i++)
@@ -169,7 +170,7 @@ static int merge_to_run(struct run_list *runs, size_t first, size_t count,
     int rc = run_writer_begin(&w, scratch, plan->run_buffer_bytes, err);
 
     if (rc == 0)
-        rc = merge_some(runs->items + first, count, plan->run_buffer_bytes,
+        rc = merge_some(runs, first, count, plan->run_buffer_bytes,
                         &(struct merge_sink){put_to_run, &w}, err);
     if (rc == 0)
         rc = run_writer_end(&w, &run, err);
@@ -185,7 +186,7 @@ int merge_runs(struct run_list *runs, struct spill_file *scratch, const struct c
     for (;;) {
         size_t left = runs->count - first, count = fan_in(runs, first, plan);
         if (count == left)
-            return merge_some(runs->items + first, count, plan->run_buffer_bytes, sink, err);
+            return merge_some(runs, first, count, plan->run_buffer_bytes, sink, err);
         int rc = merge_to_run(runs, first, count, scratch, plan, err);
         if (rc)
             return rc;

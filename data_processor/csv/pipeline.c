@@ -4,9 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-
-enum { PROGRESS_MS = 200, PARKED_PER_THREAD = 4 };
+enum { PARKED_PER_THREAD = 4 };
 
 struct thread {
     struct pipeline *pipeline;
@@ -23,8 +21,7 @@ struct pipeline {
     pthread_mutex_t turn; /* guards the reader and what is read */
     struct reader *reader;
     uint64_t read; /* blocks handed out */
-    uint64_t bytes_total;
-    int64_t progress_at;
+    struct ticker *ticker;
     bool ended;
 
     pthread_mutex_t lock; /* guards all below */
@@ -58,7 +55,7 @@ static int add_worker(struct pipeline *p, struct err *err)
 }
 
 struct pipeline *pipeline_new(struct reader *reader, const struct csv_options *options,
-                              const struct csv_plan *plan, uint64_t bytes_total,
+                              const struct csv_plan *plan, struct ticker *ticker,
                               struct err *err)
 {
     struct pipeline *p = calloc(1, sizeof *p);
@@ -70,7 +67,7 @@ struct pipeline *pipeline_new(struct reader *reader, const struct csv_options *o
     p->plan = plan;
     p->options = options;
     p->reader = reader;
-    p->bytes_total = bytes_total;
+    p->ticker = ticker;
     p->cut = UINT64_MAX;
     p->ledger.skip = options->skip_bad_rows;
     pthread_mutex_init(&p->turn, NULL);
@@ -129,14 +126,12 @@ static bool is_cut(struct pipeline *p, uint64_t number)
 /* With the turn held. */
 static void tell_progress(struct pipeline *p, bool last)
 {
-    if (!p->options->progress)
+    if (!last && !ticker_is_due(p->ticker))
         return;
-    int64_t now = clock_mono_ms();
-    if (!last && now < p->progress_at)
-        return;
-    p->progress_at = now + PROGRESS_MS;
-    p->options->progress(p->options->progress_arg, source_bytes_in(p->reader->source),
-                         p->bytes_total);
+    pthread_mutex_lock(&p->lock);
+    uint64_t rows = p->ledger.sum.rows;
+    pthread_mutex_unlock(&p->lock);
+    ticker_tell_read(p->ticker, source_bytes_in(p->reader->source), rows);
 }
 
 /* With the turn: fills the worker's block. False when there is nothing more to do. */

@@ -12,12 +12,13 @@
 #include "ledger.h"
 #include "plan.h"
 #include "reader.h"
+#include "ticker.h"
 #include "worker.h"
 
 struct pipeline;
 
 struct pipeline *pipeline_new(struct reader *reader, const struct csv_options *options,
-                              const struct csv_plan *plan, uint64_t bytes_total,
+                              const struct csv_plan *plan, struct ticker *ticker,
                               struct err *err);
 void pipeline_free(struct pipeline *p);
 

@@ -32,6 +32,7 @@ int run_list_add(struct run_list *l, const struct run *run, struct err *err)
         l->room = room;
     }
     l->items[l->count++] = *run;
+    l->bytes += run->bytes;
     return 0;
 }
 
@@ -195,6 +196,7 @@ static int take_bytes(struct run_reader *r, void *ret_bytes, size_t len, struct 
                                      "read back a temporary file");
             r->run.offset += (uint64_t)got;
             r->run.bytes -= (uint64_t)got;
+            *r->read += (uint64_t)got;
             r->at = 0;
             r->len = (size_t)got;
         }
@@ -243,9 +245,9 @@ int run_reader_next(struct run_reader *r, struct err *err)
 }
 
 int run_reader_open(struct run_reader *r, const struct run *run, size_t buffer_bytes,
-                    struct err *err)
+                    uint64_t *read, struct err *err)
 {
-    *r = (struct run_reader){.run = *run, .cap = buffer_bytes};
+    *r = (struct run_reader){.run = *run, .cap = buffer_bytes, .read = read};
     r->buffer = malloc(buffer_bytes);
     r->song_bytes = malloc(run->longest_song);
     if (!r->buffer || !r->song_bytes)

@@ -41,6 +41,7 @@ struct run {
 struct run_list {
     struct run *items;
     size_t count, room;
+    uint64_t bytes, read; /* of all runs that were ever in it; of these by readers */
 };
 
 int run_list_add(struct run_list *l, const struct run *run, struct err *err);
@@ -84,10 +85,12 @@ struct run_reader {
     struct group group;
     char *song_bytes;
     bool at_end;
+    uint64_t *read;
 };
 
+/* *read grows by the bytes that were read. */
 int run_reader_open(struct run_reader *r, const struct run *run, size_t buffer_bytes,
-                    struct err *err);
+                    uint64_t *read, struct err *err);
 int run_reader_next(struct run_reader *r, struct err *err);
 void run_reader_close(struct run_reader *r);
 

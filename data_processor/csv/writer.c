@@ -36,9 +36,9 @@ static int no_memory(struct err *err)
     return err_set(err, -E_NO_MEMORY, "no memory to write the output");
 }
 
-int output_begin(struct output *o, int fd, struct err *err)
+int output_begin(struct output *o, int fd, struct ticker *ticker, struct err *err)
 {
-    *o = (struct output){.fd = fd, .bytes = sizeof header - 1};
+    *o = (struct output){.fd = fd, .ticker = ticker, .bytes = sizeof header - 1};
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->moved, NULL);
     return fs_write_all(fd, header, sizeof header - 1, "output", err);
@@ -78,6 +78,9 @@ static int flush(struct writer *w, struct err *err)
 
     o->bytes += w->len;
     o->rows += w->rows;
+    if (ticker_is_due(o->ticker))
+        ticker_tell_written(o->ticker,
+                            o->pieces ? (double)w->piece / (double)o->pieces : o->part);
     w->len = w->rows = 0;
     return rc;
 }

@@ -10,6 +10,7 @@
 #include "buf.h"
 #include "err.h"
 #include "spill.h"
+#include "ticker.h"
 
 /* Appends one field, quoted if it holds a comma, a quote, CR or LF. */
 void writer_field(struct buf *out, const char *bytes, size_t len);
@@ -18,14 +19,16 @@ struct output {
     int fd; /* borrowed */
     pthread_mutex_t lock;
     pthread_cond_t moved;
-    size_t turn;          /* the piece that may be written */
+    struct ticker *ticker;
+    size_t turn, pieces;  /* the piece that may be written, of so many */
     uint64_t rows, bytes; /* written */
+    double part;          /* of all that was written, when `pieces` is 0 */
     int rc;               /* the first failure in the order of the pieces; no more is written */
     struct err err;
 };
 
 /* Writes the header. */
-int output_begin(struct output *o, int fd, struct err *err);
+int output_begin(struct output *o, int fd, struct ticker *ticker, struct err *err);
 bool output_failed(struct output *o);
 void output_end(struct output *o);
 
