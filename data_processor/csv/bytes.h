@@ -35,6 +35,24 @@ static inline uint64_t load_prefix(const char *at, size_t len)
     return be64toh(word);
 }
 
+/* <0, 0, >0 in byte order of two texts that are alike before `from`. By words, for most names
+ * are short and much alike; BYTES_SLACK bytes behind both can be read. */
+static inline int bytes_compare(const char *a, size_t a_len, const char *b, size_t b_len,
+                                size_t from)
+{
+    size_t shorter = a_len < b_len ? a_len : b_len;
+
+    for (size_t at = from; at < shorter; at += 8) {
+        uint64_t x = load64_big(a + at), y = load64_big(b + at);
+        if (x == y)
+            continue;
+        if (at + (size_t)__builtin_clzll(x ^ y) / 8 >= shorter)
+            break; /* behind the end of one */
+        return x < y ? -1 : 1;
+    }
+    return (a_len > b_len) - (a_len < b_len);
+}
+
 extern const char bytes_masks[64]; /* 32 bytes of ones, 32 of zeros */
 
 /* Ones where the 8 bytes from `from` on are below `len` (at most 32). */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
+
 static int reader_compare(const struct run_reader *a, const struct run_reader *b)
 {
     int order = song_compare(&a->song, &b->song);
@@ -67,7 +69,7 @@ static int hold(struct held_song *held, const struct song *song, bool *ret_new, 
     if (!*ret_new)
         return 0;
     if (song->len > held->room) {
-        char *bytes = realloc(held->bytes, song->len);
+        char *bytes = realloc(held->bytes, song->len + (size_t)BYTES_SLACK);
         if (!bytes)
             return err_set(err, -E_NO_MEMORY, "no memory to merge totals");
         held->bytes = bytes;

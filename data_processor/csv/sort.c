@@ -9,10 +9,7 @@ static bool is_before(const struct table *t, const struct ranked *a, const struc
     if (a->key != b->key)
         return a->key < b->key;
     const struct entry *x = table_entry(t, a->entry), *y = table_entry(t, b->entry);
-    size_t shorter = x->len < y->len ? x->len : y->len;
-    int order =
-        shorter > depth ? memcmp(x->bytes + depth, y->bytes + depth, shorter - depth) : 0;
-    return order ? order < 0 : x->len < y->len;
+    return bytes_compare(x->bytes, x->len, y->bytes, y->len, depth + 8) < 0;
 }
 
 static void insert_songs(const struct table *t, struct ranked *songs, size_t count,

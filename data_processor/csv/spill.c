@@ -14,11 +14,7 @@ int song_compare(const struct song *a, const struct song *b)
 {
     if (a->prefix != b->prefix)
         return a->prefix < b->prefix ? -1 : 1;
-    size_t shorter = a->len < b->len ? a->len : b->len;
-    int order = memcmp(a->bytes, b->bytes, shorter);
-    if (order)
-        return order;
-    return (a->len > b->len) - (a->len < b->len);
+    return bytes_compare(a->bytes, a->len, b->bytes, b->len, 8);
 }
 
 int run_list_add(struct run_list *l, const struct run *run, struct err *err)
@@ -249,7 +245,7 @@ int run_reader_open(struct run_reader *r, const struct run *run, size_t buffer_b
 {
     *r = (struct run_reader){.run = *run, .cap = buffer_bytes, .read = read};
     r->buffer = malloc(buffer_bytes);
-    r->song_bytes = malloc(run->longest_song);
+    r->song_bytes = malloc(run->longest_song + (size_t)BYTES_SLACK);
     if (!r->buffer || !r->song_bytes)
         return err_set(err, -E_NO_MEMORY, "no memory to merge spilled totals");
     return run_reader_next(r, err);

@@ -21,7 +21,7 @@ struct song {
     uint32_t len;
 };
 
-/* <0, 0, >0 in byte order; names hold no NUL. */
+/* <0, 0, >0 in byte order; names hold no NUL and have BYTES_SLACK readable bytes behind. */
 int song_compare(const struct song *a, const struct song *b);
 
 /* The total of a song on a day. Whether it matters that a sum passed 128 bits is known at the

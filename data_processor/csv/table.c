@@ -1,5 +1,6 @@
 #include "table.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +36,6 @@ void table_release(struct table *t)
     log_release(&t->log);
     pages_free(t->dense, t->dense_room * t->stride * sizeof *t->dense);
     free(t->wide);
-    pages_free(t->order, t->song_count * sizeof *t->order);
     table_init(t, t->budget, t->seed);
 }
 
@@ -47,7 +47,6 @@ static size_t arena_held(const struct table *t)
     return t->arena_room < touched ? t->arena_room : touched;
 }
 
-/* Sorting the songs takes no more than the index, which is gone by then. */
 size_t table_used(const struct table *t)
 {
     return arena_held(t) + t->index_slots * sizeof *t->index + dates_bytes(t->dates.count) +
@@ -338,19 +337,18 @@ static int sort_log(struct table *t)
     return 0;
 }
 
+/* The songs are sorted in the memory of the index, which has two slots for each. */
+static_assert(sizeof(struct ranked) <= 2 * sizeof(uint64_t), "the order fits into the index");
+
 int table_finish(struct table *t)
 {
     struct entry *e = (struct entry *)(void *)t->arena;
 
-    /* the index has done its work */
-    pages_free(t->index, t->index_slots * sizeof *t->index);
-    t->index = NULL;
-    t->index_slots = 0;
     if (t->song_count == 0)
         return 0;
-    t->order = pages_new(t->song_count * sizeof *t->order);
-    if (!t->order || sort_log(t) != 0)
+    if (sort_log(t) != 0)
         return -E_NO_MEMORY;
+    t->order = (struct ranked *)(void *)t->index; /* which has done its work */
     for (uint32_t id = 0; id < t->song_count; id++, e = next_entry(e))
         t->order[id].entry = (uint32_t)(((char *)e - t->arena) / 8) + 1;
     sort_songs(t, t->order, t->song_count);

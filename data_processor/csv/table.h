@@ -67,7 +67,7 @@ struct table {
     size_t wide_count, wide_room;
     uint64_t rows;
     /* after table_finish */
-    struct ranked *order; /* songs by bytes */
+    struct ranked *order; /* songs by bytes; lies where the index was */
 };
 
 void table_init(struct table *t, size_t budget, uint64_t seed);
