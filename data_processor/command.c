@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bar.h"
 #include "clock.h"
 #include "config.h"
 #include "csv.h"
@@ -179,11 +180,17 @@ static void set_temp_dir(struct request *r, char ret_dir[PATH_MAX])
     r->options.temp_dir = ret_dir;
 }
 
+static void draw_progress(void *arg, const struct csv_progress *progress)
+{
+    bar_draw(arg, progress);
+}
+
 static int aggregate(struct request *r, int in_fd, struct err *err)
 {
     char temp_dir[PATH_MAX];
     struct csv_stats stats;
     int64_t start = clock_mono_ms();
+    struct bar bar = {.start_ms = start};
     int rc = outfile_open(&out_file, r->out, err);
 
     if (rc == 0 && r->rejects)
@@ -191,8 +198,13 @@ static int aggregate(struct request *r, int in_fd, struct err *err)
     if (rc)
         return rc;
     set_temp_dir(r, temp_dir);
+    if (isatty(STDERR_FILENO)) {
+        r->options.progress = draw_progress;
+        r->options.progress_arg = &bar;
+    }
     rc = csv_aggregate(in_fd, out_file.fd, r->rejects ? rejects_file.fd : -1, &r->options,
                        &stats, err);
+    bar_clear(&bar);
     if (rc == 0 && r->rejects)
         rc = outfile_commit(&rejects_file, err);
     if (rc == 0)

@@ -1,3 +1,3 @@
 # The worker program.
-add_executable(data_processor main.c app.c command.c outfile.c)
+add_executable(data_processor main.c app.c bar.c command.c outfile.c)
 target_link_libraries(data_processor PRIVATE base domain codec objstore net broker csv jobs runtime)

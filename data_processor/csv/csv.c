@@ -5,13 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "emit.h"
 #include "ledger.h"
-#include "merge.h"
 #include "pipeline.h"
 #include "plan.h"
 #include "reader.h"
 #include "source.h"
-#include "writer.h"
 
 enum { MAX_INFLATED_BITS = 40 };
 
@@ -19,11 +18,13 @@ struct job {
     const struct csv_options *options;
     const struct csv_plan *plan;
     struct source *source;
+    struct reader reader;
     struct pipeline *pipeline;
     struct columns columns;
     struct run_list runs;
     struct spill_file scratch;
-    struct writer writer;
+    struct output output;
+    struct ticker ticker;
 };
 
 /* Bytes of a regular file from where it stands, else 0: not known. */
@@ -38,83 +39,73 @@ static uint64_t bytes_ahead(int fd)
 }
 
 /* An earlier bad row is what the user hears of, even when the reader failed later on. */
-static int read_and_sum(struct job *j, int in_fd, struct err *err)
+static int read_and_sum(struct job *j, struct err *err)
 {
-    struct reader_progress progress = {j->options->progress, j->options->progress_arg,
-                                       bytes_ahead(in_fd)};
-    struct err worker_err = ERR_INIT;
-    int rc = reader_run(j->source, j->pipeline, j->plan, &progress, &j->columns, err);
-    int worker_rc = pipeline_finish(j->pipeline, &worker_err);
+    int reader_rc = 0;
+    int rc = pipeline_run(j->pipeline, &reader_rc, err);
     const struct ledger *ledger = pipeline_ledger(j->pipeline);
 
-    if (worker_rc) {
-        if (err)
-            *err = worker_err;
-        return worker_rc;
-    }
-    return ledger->failed ? ledger_error(ledger, &j->columns, err) : rc;
-}
-
-static int put_to_writer(void *arg, const struct song *song, const struct group *group,
-                         struct err *err)
-{
-    return writer_put(arg, song, group, err);
-}
-
-/* All totals lie in sorted tables: merge them where they are. */
-static int write_from_memory(struct job *j, const struct merge_sink *sink, struct err *err)
-{
-    struct table *tables[THREADS_MAX];
-
-    for (size_t i = 0; i < j->plan->threads; i++)
-        tables[i] = &pipeline_worker(j->pipeline, i)->table;
-    return merge_tables(tables, j->plan->threads, sink, err);
+    if (rc)
+        return rc;
+    return ledger->failed ? ledger_error(ledger, &j->columns, err) : reader_rc;
 }
 
 /* Something was spilled: what is left in the tables goes the same way, so that the merge has
  * their memory. */
-static int write_from_runs(struct job *j, const struct merge_sink *sink, struct err *err)
+static int write_from_runs(struct job *j, struct err *err)
 {
     int rc = 0;
 
-    for (size_t i = 0; rc == 0 && i < j->plan->threads; i++) {
+    for (size_t i = 0; rc == 0 && i < pipeline_workers(j->pipeline); i++) {
         struct worker *w = pipeline_worker(j->pipeline, i);
-        if (w->table.group_count > 0)
-            rc = table_spill(&w->table, &w->file, j->plan->run_buffer_bytes, &w->runs, err);
+        if (w->table.rows > 0)
+            rc = worker_spill_finished(w, err);
         table_release(&w->table);
         for (size_t k = 0; rc == 0 && k < w->runs.count; k++)
             rc = run_list_add(&j->runs, &w->runs.items[k], err);
     }
-    return rc ? rc : merge_runs(&j->runs, &j->scratch, j->plan, sink, err);
+    return rc ? rc : emit_runs(&j->runs, &j->scratch, j->plan, &j->output, err);
 }
 
 static bool has_spilled(struct job *j)
 {
-    for (size_t i = 0; i < j->plan->threads; i++)
+    for (size_t i = 0; i < pipeline_workers(j->pipeline); i++)
         if (pipeline_worker(j->pipeline, i)->runs.count > 0)
             return true;
     return false;
 }
 
+static int write_from_memory(struct job *j, struct err *err)
+{
+    struct table *tables[THREADS_MAX];
+    size_t count = pipeline_workers(j->pipeline);
+
+    for (size_t i = 0; i < count; i++)
+        tables[i] = &pipeline_worker(j->pipeline, i)->table;
+    return emit_tables(tables, count, j->plan, &j->output, err);
+}
+
 static int write_totals(struct job *j, int out_fd, struct err *err)
 {
-    struct merge_sink sink = {put_to_writer, &j->writer};
-    int rc = writer_begin(&j->writer, out_fd, err);
+    int rc = output_begin(&j->output, out_fd, &j->ticker, err);
 
-    if (rc)
-        return rc;
-    rc = has_spilled(j) ? write_from_runs(j, &sink, err) : write_from_memory(j, &sink, err);
-    return rc ? rc : writer_end(&j->writer, err);
+    if (rc == 0) {
+        rc = has_spilled(j) ? EMIT_BY_RUNS : write_from_memory(j, err);
+        if (rc == EMIT_BY_RUNS)
+            rc = write_from_runs(j, err);
+    }
+    output_end(&j->output);
+    return rc;
 }
 
 static void fill_stats(const struct job *j, struct csv_stats *ret_stats)
 {
     const struct account *sum = &pipeline_ledger(j->pipeline)->sum;
     struct csv_stats s = {.rows_in = sum->rows,
-                          .groups = j->writer.rows,
+                          .groups = j->output.rows,
                           .bytes_in = source_bytes_in(j->source),
                           .bytes_inflated = source_bytes_out(j->source),
-                          .bytes_out = j->writer.bytes,
+                          .bytes_out = j->output.bytes,
                           .spilled_runs = j->runs.count};
 
     for (size_t i = 0; i < CSV_REASON__COUNT; i++) {
@@ -133,10 +124,12 @@ static int run(struct job *j, int in_fd, int out_fd, int rejects_fd, struct err 
         source_new(in_fd, cap > 0 ? (uint64_t)cap : UINT64_C(1) << MAX_INFLATED_BITS, err);
     if (!j->source)
         return -E_NO_MEMORY;
-    j->pipeline = pipeline_new(&j->columns, j->options, j->plan, err);
+    j->ticker = (struct ticker){.options = j->options, .now.bytes_total = bytes_ahead(in_fd)};
+    reader_init(&j->reader, j->source, j->plan, &j->columns);
+    j->pipeline = pipeline_new(&j->reader, j->options, j->plan, &j->ticker, err);
     if (!j->pipeline)
         return -E_NO_MEMORY;
-    int rc = read_and_sum(j, in_fd, err);
+    int rc = read_and_sum(j, err);
     if (rc == 0)
         rc = write_totals(j, out_fd, err);
     if (rc == 0 && j->options->skip_bad_rows && rejects_fd >= 0)
@@ -148,9 +141,7 @@ int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
                           const struct csv_options *options, const struct csv_plan *plan,
                           struct csv_stats *ret_stats, struct err *err)
 {
-    struct job j = {.options = options,
-                    .plan = plan,
-                    .writer = {.out = BUF_INIT, .song = BUF_INIT, .quoted = BUF_INIT}};
+    struct job j = {.options = options, .plan = plan};
 
     spill_file_init(&j.scratch, options->temp_dir ? options->temp_dir : "/var/tmp");
     int rc = run(&j, in_fd, out_fd, rejects_fd, err);
@@ -159,7 +150,7 @@ int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
     pipeline_free(j.pipeline);
     source_free(j.source);
     columns_release(&j.columns);
-    writer_release(&j.writer);
+    reader_release(&j.reader);
     run_list_release(&j.runs);
     spill_file_close(&j.scratch);
     return rc;

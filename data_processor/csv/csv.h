@@ -36,6 +36,13 @@ enum csv_reason {
 
 const char *csv_reason_code(enum csv_reason reason); /* "bad_date"; static */
 
+struct csv_progress {
+    uint64_t bytes_read, bytes_total; /* of the input as it lies on disk, before inflating;
+                                         total 0: not known */
+    uint64_t rows;                    /* rows taken in so far */
+    double fraction; /* of all the work, merging and writing too; below 0: not known */
+};
+
 struct csv_options {
     unsigned threads;           /* 0: one per core */
     int64_t memory_bytes;       /* buffers and tables; sorted runs are spilled beyond it.
@@ -45,10 +52,8 @@ struct csv_options {
     const char *temp_dir;       /* where runs are spilled (files unlinked at once);
                                    NULL: /var/tmp */
 
-    /* Called now and then from one thread at a time with the bytes read of the input as it
-     * lies on disk (before inflating) and its size, or 0 when that is not known. May be NULL.
-     */
-    void (*progress)(void *arg, uint64_t bytes_read, uint64_t bytes_total);
+    /* Called a few times a second from one thread at a time. May be NULL. */
+    void (*progress)(void *arg, const struct csv_progress *progress);
     void *progress_arg;
 };
 

@@ -59,6 +59,7 @@ void account_release(struct account *a)
 
 int ledger_enter(struct ledger *l, const struct account *a)
 {
+    l->sum.lines += a->lines_before;
     for (size_t i = 0; i < a->reject_count; i++) {
         int rc = keep(&l->sum, &a->rejects[i], l->sum.lines);
         if (rc)

@@ -22,9 +22,9 @@ struct reject {
     char excerpt[EXCERPT_MAX];
 };
 
-/* The account of one block. */
+/* The account of one block. lines_before: line ends of the header, counted in the first one. */
 struct account {
-    uint64_t lines, rows, rejected[CSV_REASON__COUNT];
+    uint64_t lines_before, lines, rows, rejected[CSV_REASON__COUNT];
     struct reject *rejects; /* the first of them */
     size_t reject_count, reject_room;
 };

@@ -3,57 +3,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One sorted set: a table or a run. `song` and `group` are the next total of it. */
-struct cursor {
-    const struct song *song;
-    const struct group *group;
-    bool at_end;
-    const struct table *table; /* NULL: a run */
-    size_t place;
-    struct run_reader reader;
-};
+#include "bytes.h"
 
-static void table_cursor_look(struct cursor *c)
+static int reader_compare(const struct run_reader *a, const struct run_reader *b)
 {
-    c->at_end = c->place == c->table->group_count;
-    if (c->at_end)
-        return;
-    c->group = &c->table->groups[c->place];
-    c->song = &c->table->songs[c->group->key >> 32];
-}
-
-static void run_cursor_look(struct cursor *c)
-{
-    c->at_end = c->reader.at_end;
-    c->group = &c->reader.group;
-    c->song = &c->reader.song;
-}
-
-static int cursor_next(struct cursor *c, struct err *err)
-{
-    if (c->table) {
-        c->place++;
-        table_cursor_look(c);
-        return 0;
-    }
-    int rc = run_reader_next(&c->reader, err);
-    run_cursor_look(c);
-    return rc;
-}
-
-static int cursor_compare(const struct cursor *a, const struct cursor *b)
-{
-    int order = song_compare(a->song, b->song);
+    int order = song_compare(&a->song, &b->song);
 
     if (order)
         return order;
-    uint32_t x = group_day(a->group), y = group_day(b->group);
-    return (x > y) - (x < y);
+    return (a->group.day > b->group.day) - (a->group.day < b->group.day);
 }
 
-/* A heap of cursors, the smallest first. */
+/* A heap of runs, the one with the smallest total first. */
 struct heap {
-    struct cursor **items;
+    struct run_reader **items;
     size_t count;
 };
 
@@ -63,21 +26,21 @@ static void sift_down(struct heap *h, size_t at)
         size_t least = 2 * at + 1;
         if (least >= h->count)
             return;
-        if (least + 1 < h->count && cursor_compare(h->items[least + 1], h->items[least]) < 0)
+        if (least + 1 < h->count && reader_compare(h->items[least + 1], h->items[least]) < 0)
             least++;
-        if (cursor_compare(h->items[at], h->items[least]) <= 0)
+        if (reader_compare(h->items[at], h->items[least]) <= 0)
             return;
-        struct cursor *held = h->items[at];
+        struct run_reader *held = h->items[at];
         h->items[at] = h->items[least];
         h->items[least] = held;
         at = least;
     }
 }
 
-/* Moves the top cursor on and restores the order. */
+/* Moves the top run on and restores the order. */
 static int advance_top(struct heap *h, struct err *err)
 {
-    int rc = cursor_next(h->items[0], err);
+    int rc = run_reader_next(h->items[0], err);
 
     if (h->items[0]->at_end)
         h->items[0] = h->items[--h->count];
@@ -87,29 +50,26 @@ static int advance_top(struct heap *h, struct err *err)
 
 static void group_add(struct group *to, const struct group *from)
 {
-    uint128 sum;
-
-    if (__builtin_add_overflow(group_sum(to), group_sum(from), &sum))
-        to->key |= 1;
-    to->key |= from->key & 1;
-    to->low = (uint64_t)sum;
-    to->high = (uint64_t)(sum >> 64);
+    if (__builtin_add_overflow(to->sum, from->sum, &to->sum))
+        to->overflowed = true;
+    to->overflowed = to->overflowed || from->overflowed;
 }
 
-/* The bytes of the current song must outlive the cursors that pass it by. */
+/* The bytes of the current song must outlive the runs that pass it by. */
 struct held_song {
     struct song song;
     char *bytes;
     size_t room;
 };
 
-static int hold(struct held_song *held, const struct song *song, struct err *err)
+static int hold(struct held_song *held, const struct song *song, bool *ret_new, struct err *err)
 {
-    if (held->song.len == song->len && held->bytes &&
-        memcmp(held->bytes, song->bytes, song->len) == 0)
+    *ret_new = held->song.len != song->len || !held->bytes ||
+               memcmp(held->bytes, song->bytes, song->len) != 0;
+    if (!*ret_new)
         return 0;
     if (song->len > held->room) {
-        char *bytes = realloc(held->bytes, song->len);
+        char *bytes = realloc(held->bytes, song->len + (size_t)BYTES_SLACK);
         if (!bytes)
             return err_set(err, -E_NO_MEMORY, "no memory to merge totals");
         held->bytes = bytes;
@@ -127,34 +87,34 @@ static int merge_heap(struct heap *h, const struct merge_sink *sink, struct err 
     int rc = 0;
 
     while (rc == 0 && h->count > 0) {
-        rc = hold(&held, h->items[0]->song, err);
+        bool is_new;
+        rc = hold(&held, &h->items[0]->song, &is_new, err);
         if (rc)
             break;
-        struct group sum = *h->items[0]->group;
-        sum.key = (uint32_t)sum.key;
+        struct group sum = h->items[0]->group;
         rc = advance_top(h, err);
-        while (rc == 0 && h->count > 0 && group_day(h->items[0]->group) == group_day(&sum) &&
-               song_compare(h->items[0]->song, &held.song) == 0) {
-            group_add(&sum, h->items[0]->group);
+        while (rc == 0 && h->count > 0 && h->items[0]->group.day == sum.day &&
+               song_compare(&h->items[0]->song, &held.song) == 0) {
+            group_add(&sum, &h->items[0]->group);
             rc = advance_top(h, err);
         }
         if (rc == 0)
-            rc = sink->put(sink->arg, &held.song, &sum, err);
+            rc = sink->put(sink->arg, &held.song, is_new, &sum, err);
     }
     free(held.bytes);
     return rc;
 }
 
-static int merge_cursors(struct cursor *cursors, size_t count, const struct merge_sink *sink,
-                         struct err *err)
+static int merge_readers(struct run_reader *readers, size_t count,
+                         const struct merge_sink *sink, struct err *err)
 {
     struct heap h = {calloc(count + 1, sizeof *h.items), 0};
 
     if (!h.items)
         return err_set(err, -E_NO_MEMORY, "no memory to merge totals");
     for (size_t i = 0; i < count; i++)
-        if (!cursors[i].at_end)
-            h.items[h.count++] = &cursors[i];
+        if (!readers[i].at_end)
+            h.items[h.count++] = &readers[i];
     for (size_t i = h.count / 2; i-- > 0;)
         sift_down(&h, i);
     int rc = merge_heap(&h, sink, err);
@@ -162,39 +122,22 @@ static int merge_cursors(struct cursor *cursors, size_t count, const struct merg
     return rc;
 }
 
-int merge_tables(struct table *const *tables, size_t count, const struct merge_sink *sink,
-                 struct err *err)
-{
-    struct cursor *cursors = calloc(count, sizeof *cursors);
-
-    if (!cursors)
-        return err_set(err, -E_NO_MEMORY, "no memory to merge totals");
-    for (size_t i = 0; i < count; i++) {
-        cursors[i].table = tables[i];
-        table_cursor_look(&cursors[i]);
-    }
-    int rc = merge_cursors(cursors, count, sink, err);
-    free(cursors);
-    return rc;
-}
-
-static int merge_some(const struct run *runs, size_t count, size_t buffer_bytes,
+static int merge_some(struct run_list *runs, size_t first, size_t count, size_t buffer_bytes,
                       const struct merge_sink *sink, struct err *err)
 {
-    struct cursor *cursors = calloc(count, sizeof *cursors);
+    struct run_reader *readers = calloc(count, sizeof *readers);
     int rc = 0;
 
-    if (!cursors)
+    if (!readers)
         return err_set(err, -E_NO_MEMORY, "no memory to merge totals");
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        rc = run_reader_open(&cursors[i].reader, &runs[i], buffer_bytes, err);
-        run_cursor_look(&cursors[i]);
-    }
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = run_reader_open(&readers[i], &runs->items[first + i], buffer_bytes, &runs->read,
+                             err);
     if (rc == 0)
-        rc = merge_cursors(cursors, count, sink, err);
+        rc = merge_readers(readers, count, sink, err);
     for (size_t i = 0; i < count; i++)
-        run_reader_close(&cursors[i].reader);
-    free(cursors);
+        run_reader_close(&readers[i]);
+    free(readers);
     return rc;
 }
 
@@ -206,16 +149,17 @@ static size_t fan_in(const struct run_list *runs, size_t first, const struct csv
 
     for (; first + count < runs->count && count < plan->merge_fan_in; count++) {
         bytes += plan->run_buffer_bytes + runs->items[first + count].longest_song +
-                 sizeof(struct cursor);
+                 sizeof(struct run_reader);
         if (bytes > plan->merge_bytes && count >= 2)
             break;
     }
     return count;
 }
 
-static int put_to_run(void *arg, const struct song *song, const struct group *group,
-                      struct err *err)
+static int put_to_run(void *arg, const struct song *song, bool is_new,
+                      const struct group *group, struct err *err)
 {
+    (void)is_new;
     return run_writer_put(arg, song, group, err);
 }
 
@@ -228,7 +172,7 @@ static int merge_to_run(struct run_list *runs, size_t first, size_t count,
     int rc = run_writer_begin(&w, scratch, plan->run_buffer_bytes, err);
 
     if (rc == 0)
-        rc = merge_some(runs->items + first, count, plan->run_buffer_bytes,
+        rc = merge_some(runs, first, count, plan->run_buffer_bytes,
                         &(struct merge_sink){put_to_run, &w}, err);
     if (rc == 0)
         rc = run_writer_end(&w, &run, err);
@@ -244,7 +188,7 @@ int merge_runs(struct run_list *runs, struct spill_file *scratch, const struct c
     for (;;) {
         size_t left = runs->count - first, count = fan_in(runs, first, plan);
         if (count == left)
-            return merge_some(runs->items + first, count, plan->run_buffer_bytes, sink, err);
+            return merge_some(runs, first, count, plan->run_buffer_bytes, sink, err);
         int rc = merge_to_run(runs, first, count, scratch, plan, err);
         if (rc)
             return rc;

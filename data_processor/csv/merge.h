@@ -1,4 +1,4 @@
-/* merge.h - many sorted sets of totals into one, equal keys added up. */
+/* merge.h - many sorted runs of totals into one, equal keys added up. */
 #ifndef CSV_MERGE_H
 #define CSV_MERGE_H
 
@@ -6,15 +6,13 @@
 #include "plan.h"
 #include "spill.h"
 
-/* Takes each total of the merged set, in order; non-zero stops the merge. */
+/* Takes each total of the merged set, in order; non-zero stops the merge. `is_new`: the first
+ * one of its song. */
 struct merge_sink {
-    int (*put)(void *arg, const struct song *song, const struct group *group, struct err *err);
+    int (*put)(void *arg, const struct song *song, bool is_new, const struct group *group,
+               struct err *err);
     void *arg;
 };
-
-/* Merges sorted tables in memory. */
-int merge_tables(struct table *const *tables, size_t count, const struct merge_sink *sink,
-                 struct err *err);
 
 /* Merges runs within plan->merge_bytes, in several passes through `scratch` when there are
  * too many to hold a buffer for each. `runs` is used up. */

@@ -4,100 +4,107 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PARKED_PER_THREAD = 4 };
+
 struct thread {
     struct pipeline *pipeline;
     struct worker worker;
     pthread_t id;
-    bool started;
 };
 
 struct pipeline {
     const struct csv_plan *plan;
-    struct thread *threads;
-    size_t thread_count; /* with a worker that is set up */
-    bool running;
+    const struct csv_options *options;
+    struct thread **threads; /* NULL: not started */
+    size_t thread_count;
 
-    pthread_mutex_t lock; /* guards all below, and the blocks' `done` */
-    pthread_cond_t work;  /* a block was submitted, or all have been */
-    pthread_cond_t room;  /* a block became free */
-    struct block *blocks;
-    struct block **idle;      /* blocks in nobody's hands */
-    struct block **under_way; /* by number, modulo plan->blocks */
-    unsigned idle_count;
-    size_t bytes; /* of all blocks' data */
-    uint64_t submitted, taken, entered;
+    pthread_mutex_t turn; /* guards the reader and what is read */
+    struct reader *reader;
+    uint64_t read; /* blocks handed out */
+    struct ticker *ticker;
+    bool ended;
+
+    pthread_mutex_t lock; /* guards all below */
+    pthread_cond_t moved; /* `entered` changed */
+    uint64_t entered;
+    struct account *parked; /* by number, modulo parked_room: finished before their turn */
+    bool *is_parked;
+    size_t parked_room;
     uint64_t cut; /* blocks from this number on do not matter */
-    bool closed;
-    int rc;
-    struct err err;
+    int rc, reader_rc;
+    struct err err, reader_err;
     struct ledger ledger;
 };
 
-struct pipeline *pipeline_new(const struct columns *columns, const struct csv_options *options,
-                              const struct csv_plan *plan, struct err *err)
+static int no_memory(struct err *err)
+{
+    return err_set(err, -E_NO_MEMORY, "no memory to start");
+}
+
+/* A worker is made when its thread is started: a small file needs one. */
+static int add_worker(struct pipeline *p, struct err *err)
+{
+    struct thread *t = calloc(1, sizeof *t);
+
+    if (!t)
+        return no_memory(err);
+    t->pipeline = p;
+    p->threads[p->thread_count++] = t;
+    return worker_init(&t->worker, p->reader->columns, p->plan, p->options->skip_bad_rows,
+                       p->options->temp_dir ? p->options->temp_dir : "/var/tmp", err);
+}
+
+struct pipeline *pipeline_new(struct reader *reader, const struct csv_options *options,
+                              const struct csv_plan *plan, struct ticker *ticker,
+                              struct err *err)
 {
     struct pipeline *p = calloc(1, sizeof *p);
 
     if (!p) {
-        err_set(err, -E_NO_MEMORY, "no memory to start");
+        no_memory(err);
         return NULL;
     }
     p->plan = plan;
+    p->options = options;
+    p->reader = reader;
+    p->ticker = ticker;
     p->cut = UINT64_MAX;
     p->ledger.skip = options->skip_bad_rows;
+    pthread_mutex_init(&p->turn, NULL);
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->work, NULL);
-    pthread_cond_init(&p->room, NULL);
+    pthread_cond_init(&p->moved, NULL);
+    p->parked_room = PARKED_PER_THREAD * (size_t)plan->threads;
     p->threads = calloc(plan->threads, sizeof *p->threads);
-    p->blocks = calloc(plan->blocks, sizeof *p->blocks);
-    p->idle = calloc(plan->blocks, sizeof(struct block *));
-    p->under_way = calloc(plan->blocks, sizeof(struct block *));
-    int rc = p->threads && p->blocks && p->idle && p->under_way ? 0 : -E_NO_MEMORY;
-    if (rc)
-        err_set(err, rc, "no memory to start");
-    for (unsigned i = 0; rc == 0 && i < plan->blocks; i++)
-        p->idle[p->idle_count++] = &p->blocks[i];
-    for (unsigned i = 0; rc == 0 && i < plan->threads; i++) {
-        p->threads[i].pipeline = p;
-        rc = worker_init(&p->threads[i].worker, columns, plan, options->skip_bad_rows,
-                         options->temp_dir ? options->temp_dir : "/var/tmp", err);
-        p->thread_count += rc == 0;
-    }
-    if (rc == 0)
+    p->parked = calloc(p->parked_room, sizeof *p->parked);
+    p->is_parked = calloc(p->parked_room, sizeof *p->is_parked);
+    if (p->threads && p->parked && p->is_parked && add_worker(p, err) == 0)
         return p;
+    no_memory(err);
     pipeline_free(p);
     return NULL;
-}
-
-static void free_blocks(struct pipeline *p)
-{
-    for (unsigned i = 0; p->blocks && i < p->plan->blocks; i++) {
-        free(p->blocks[i].data);
-        account_release(&p->blocks[i].account);
-    }
-    free(p->blocks);
-    p->blocks = NULL;
 }
 
 void pipeline_free(struct pipeline *p)
 {
     if (!p)
         return;
-    pipeline_finish(p, NULL);
-    for (size_t i = 0; i < p->thread_count; i++)
-        worker_release(&p->threads[i].worker);
+    for (size_t i = 0; i < p->thread_count; i++) {
+        worker_release(&p->threads[i]->worker);
+        free(p->threads[i]);
+    }
+    for (size_t i = 0; p->parked && i < p->parked_room; i++)
+        account_release(&p->parked[i]);
     account_release(&p->ledger.sum);
     free(p->threads);
-    free(p->idle);
-    free(p->under_way);
+    free(p->parked);
+    free(p->is_parked);
+    pthread_mutex_destroy(&p->turn);
     pthread_mutex_destroy(&p->lock);
-    pthread_cond_destroy(&p->work);
-    pthread_cond_destroy(&p->room);
+    pthread_cond_destroy(&p->moved);
     free(p);
 }
 
-/* The rest is called with the lock held unless it says otherwise. */
-
+/* With the lock held. */
 static void fail(struct pipeline *p, int rc, const struct err *err)
 {
     if (p->rc == 0) {
@@ -105,204 +112,171 @@ static void fail(struct pipeline *p, int rc, const struct err *err)
         p->err = *err;
     }
     p->cut = 0;
+    pthread_cond_broadcast(&p->moved);
 }
 
-static void put_idle(struct pipeline *p, struct block *b)
-{
-    if (b->cap > p->plan->block_bytes) { /* it held a long row */
-        p->bytes -= b->cap;
-        free(b->data);
-        b->data = NULL;
-        b->cap = 0;
-    }
-    p->idle[p->idle_count++] = b;
-    pthread_cond_broadcast(&p->room);
-}
-
-/* Enters every finished block whose turn it is. */
-static void enter_finished(struct pipeline *p)
-{
-    while (p->entered < p->taken) {
-        struct block *b = p->under_way[p->entered % p->plan->blocks];
-        if (!b->done)
-            return;
-        if (p->rc == 0 && !p->ledger.failed && ledger_enter(&p->ledger, &b->account) != 0)
-            fail(p, -E_NO_MEMORY, &(struct err){-E_NO_MEMORY, "no memory for bad rows"});
-        p->entered++;
-        put_idle(p, b);
-    }
-}
-
-/* Does the oldest waiting block; the lock is open meanwhile. */
-static void work_one(struct pipeline *p, struct worker *w)
-{
-    struct block *b = p->under_way[p->taken++ % p->plan->blocks];
-    struct err err = ERR_INIT;
-    int rc = 0;
-
-    if (b->number < p->cut) {
-        pthread_mutex_unlock(&p->lock);
-        rc = worker_take(w, b, &err);
-        pthread_mutex_lock(&p->lock);
-    }
-    if (rc)
-        fail(p, rc, &err);
-    else if (!w->skip && b->account.reject_count > 0 && b->number < p->cut)
-        p->cut = b->number;
-    b->done = true;
-    enter_finished(p);
-}
-
-/* Without the lock. */
-static void *thread_main(void *arg)
-{
-    struct thread *t = arg;
-    struct pipeline *p = t->pipeline;
-
-    pthread_mutex_lock(&p->lock);
-    for (;;) {
-        while (p->taken == p->submitted && !p->closed)
-            pthread_cond_wait(&p->work, &p->lock);
-        if (p->taken == p->submitted)
-            break;
-        work_one(p, &t->worker);
-    }
-    bool good = p->cut == UINT64_MAX;
-    pthread_mutex_unlock(&p->lock);
-    if (good)
-        table_sort(&t->worker.table);
-    return NULL;
-}
-
-/* Below: the reader's calls, without the lock. */
-
-static int start_threads(struct pipeline *p, struct err *err)
-{
-    p->running = true;
-    if (p->plan->threads == 1)
-        return 0;
-    for (size_t i = 0; i < p->thread_count; i++) {
-        int failed = pthread_create(&p->threads[i].id, NULL, thread_main, &p->threads[i]);
-        if (failed)
-            return err_set_errno(err, -E_NO_MEMORY, failed, "start a thread");
-        p->threads[i].started = true;
-    }
-    return 0;
-}
-
-static int resize(struct pipeline *p, struct block *b, size_t cap, struct err *err)
-{
-    char *data = realloc(b->data, cap + 1);
-
-    if (!data)
-        return err_set(err, -E_NO_MEMORY, "no memory for the input");
-    p->bytes += cap - b->cap;
-    b->data = data;
-    b->cap = cap;
-    return 0;
-}
-
-/* Waits until `extra` more bytes of blocks are allowed, or nothing is left to wait for. */
-static void wait_for_bytes(struct pipeline *p, size_t extra)
-{
-    while (p->bytes + extra > p->plan->blocks_bytes && p->entered < p->submitted)
-        pthread_cond_wait(&p->room, &p->lock);
-}
-
-int pipeline_acquire(struct pipeline *p, struct block **ret_block, struct err *err)
-{
-    int rc = 0;
-
-    pthread_mutex_lock(&p->lock);
-    while (p->idle_count == 0)
-        pthread_cond_wait(&p->room, &p->lock);
-    struct block *b = p->idle[--p->idle_count];
-    account_clear(&b->account);
-    b->start = b->len = 0;
-    b->too_long = b->done = false;
-    if (b->cap < p->plan->block_bytes) {
-        wait_for_bytes(p, p->plan->block_bytes - b->cap);
-        rc = resize(p, b, p->plan->block_bytes, err);
-    }
-    if (rc)
-        put_idle(p, b);
-    else
-        *ret_block = b;
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
-int pipeline_grow(struct pipeline *p, struct block *b, size_t cap, struct err *err)
-{
-    int rc = 0;
-
-    pthread_mutex_lock(&p->lock);
-    if (cap > b->cap) {
-        wait_for_bytes(p, cap - b->cap);
-        rc = resize(p, b, cap, err);
-    }
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
-int pipeline_submit(struct pipeline *p, struct block *b, struct err *err)
-{
-    int rc = p->running ? 0 : start_threads(p, err);
-
-    pthread_mutex_lock(&p->lock);
-    if (rc) {
-        put_idle(p, b);
-    } else {
-        b->number = p->submitted++;
-        p->under_way[b->number % p->plan->blocks] = b;
-        if (p->plan->threads == 1)
-            work_one(p, &p->threads[0].worker);
-        else
-            pthread_cond_signal(&p->work);
-    }
-    pthread_mutex_unlock(&p->lock);
-    return rc;
-}
-
-void pipeline_discard(struct pipeline *p, struct block *b)
-{
-    if (!b)
-        return;
-    pthread_mutex_lock(&p->lock);
-    put_idle(p, b);
-    pthread_mutex_unlock(&p->lock);
-}
-
-bool pipeline_is_cut(struct pipeline *p)
+static bool is_cut(struct pipeline *p, uint64_t number)
 {
     pthread_mutex_lock(&p->lock);
-    bool cut = p->cut != UINT64_MAX;
+    bool cut = number >= p->cut;
     pthread_mutex_unlock(&p->lock);
     return cut;
 }
 
-void pipeline_count_lines(struct pipeline *p, uint64_t lines)
+/* With the turn held. */
+static void tell_progress(struct pipeline *p, bool last)
 {
-    p->ledger.sum.lines += lines;
+    if (!last && !ticker_is_due(p->ticker))
+        return;
+    pthread_mutex_lock(&p->lock);
+    uint64_t rows = p->ledger.sum.rows;
+    pthread_mutex_unlock(&p->lock);
+    ticker_tell_read(p->ticker, source_bytes_in(p->reader->source), rows);
 }
 
-int pipeline_finish(struct pipeline *p, struct err *err)
+/* With the turn: fills the worker's block. False when there is nothing more to do. */
+static bool read_block(struct pipeline *p, struct worker *w)
+{
+    struct err err = ERR_INIT;
+
+    if (p->ended || is_cut(p, p->read)) {
+        p->ended = true;
+        return false;
+    }
+    int rc = block_grow(&w->block, p->plan->block_bytes, &err);
+    if (rc == 0)
+        rc = reader_next(p->reader, &w->block, &err);
+    p->ended = rc != 0 || p->reader->over;
+    tell_progress(p, p->ended && rc == 0);
+    if (p->ended) {
+        p->reader_rc = rc;
+        p->reader_err = err;
+        return false;
+    }
+    w->block.number = p->read++;
+    return true;
+}
+
+/* With the lock held: the account of the block whose turn it is. */
+static void enter(struct pipeline *p, const struct account *a)
+{
+    if (p->rc == 0 && !p->ledger.failed && ledger_enter(&p->ledger, a) != 0)
+        fail(p, -E_NO_MEMORY, &(struct err){-E_NO_MEMORY, "no memory for bad rows"});
+    p->entered++;
+}
+
+/* Enters the account of a finished block, or parks it until those before it are there. */
+static void hand_in(struct pipeline *p, struct block *b)
 {
     pthread_mutex_lock(&p->lock);
-    p->closed = true;
-    pthread_cond_broadcast(&p->work);
-    pthread_mutex_unlock(&p->lock);
-    for (size_t i = 0; i < p->thread_count; i++) {
-        struct thread *t = &p->threads[i];
-        if (t->started)
-            pthread_join(t->id, NULL);
-        else if (p->cut == UINT64_MAX && p->blocks)
-            table_sort(&t->worker.table);
-        t->started = false;
+    while (b->number >= p->entered + p->parked_room)
+        pthread_cond_wait(&p->moved, &p->lock);
+    if (b->number != p->entered) {
+        size_t place = b->number % p->parked_room;
+        struct account held = p->parked[place];
+        p->parked[place] = b->account;
+        p->is_parked[place] = true;
+        b->account = held;
+    } else {
+        enter(p, &b->account);
+        for (size_t at; at = p->entered % p->parked_room, p->is_parked[at];) {
+            p->is_parked[at] = false;
+            enter(p, &p->parked[at]);
+        }
+        pthread_cond_broadcast(&p->moved);
     }
-    free_blocks(p);
-    if (p->rc && err)
-        *err = p->err;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void work(struct pipeline *p, struct worker *w)
+{
+    struct block *b = &w->block;
+    struct err err = ERR_INIT;
+    int rc = is_cut(p, b->number) ? 0 : worker_take(w, &err);
+
+    if (rc || (!w->skip && b->account.reject_count > 0)) {
+        pthread_mutex_lock(&p->lock);
+        if (rc)
+            fail(p, rc, &err);
+        else if (b->number < p->cut)
+            p->cut = b->number;
+        pthread_mutex_unlock(&p->lock);
+    }
+    hand_in(p, b);
+}
+
+/* Takes a turn at the reader and does what it gave. Only one block at a time may hold a long
+ * row, so those are done within the turn and shrink again. */
+static bool work_one(struct pipeline *p, struct worker *w)
+{
+    pthread_mutex_lock(&p->turn);
+    bool got = read_block(p, w), large = w->block.cap > p->plan->block_bytes;
+    if (got && large)
+        work(p, w);
+    if (large) {
+        free(w->block.data);
+        w->block.data = NULL;
+        w->block.cap = 0;
+    }
+    pthread_mutex_unlock(&p->turn);
+    if (got && !large)
+        work(p, w);
+    return got;
+}
+
+static void *thread_main(void *arg)
+{
+    struct thread *t = arg;
+    struct pipeline *p = t->pipeline;
+    struct err err = ERR_INIT;
+
+    while (work_one(p, &t->worker))
+        ;
+    if (is_cut(p, UINT64_MAX - 1))
+        return NULL;
+    int rc = worker_finish(&t->worker, &err);
+    if (rc) {
+        pthread_mutex_lock(&p->lock);
+        fail(p, rc, &err);
+        pthread_mutex_unlock(&p->lock);
+    }
+    return NULL;
+}
+
+/* Starts all but the first, which is the caller's. Fewer than wanted are no error: the work
+ * gets done by those that are there. */
+static size_t start_threads(struct pipeline *p, struct err *err)
+{
+    size_t started = 1;
+
+    while (started < p->plan->threads) {
+        if (add_worker(p, err) != 0)
+            break;
+        struct thread *t = p->threads[started];
+        if (pthread_create(&t->id, NULL, thread_main, t) != 0)
+            break;
+        started++;
+    }
+    return started;
+}
+
+int pipeline_run(struct pipeline *p, int *ret_reader_rc, struct err *err)
+{
+    size_t started = 1;
+
+    if (work_one(p, &p->threads[0]->worker) && !p->reader->eof)
+        started = start_threads(p, NULL);
+    thread_main(p->threads[0]);
+    for (size_t i = 1; i < started; i++)
+        pthread_join(p->threads[i]->id, NULL);
+    while (p->thread_count > started) { /* a worker that got no thread */
+        struct thread *t = p->threads[--p->thread_count];
+        worker_release(&t->worker);
+        free(t);
+    }
+    *ret_reader_rc = p->reader_rc;
+    if (err)
+        *err = p->rc ? p->err : p->reader_err;
     return p->rc;
 }
 
@@ -313,5 +287,10 @@ const struct ledger *pipeline_ledger(const struct pipeline *p)
 
 struct worker *pipeline_worker(struct pipeline *p, size_t index)
 {
-    return &p->threads[index].worker;
+    return &p->threads[index]->worker;
+}
+
+size_t pipeline_workers(const struct pipeline *p)
+{
+    return p->thread_count;
 }

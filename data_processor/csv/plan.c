@@ -19,25 +19,25 @@ static unsigned core_count(void)
     return (unsigned)CPU_COUNT(&set);
 }
 
-/* A quarter for the input under way, the rest for the totals; when these are spilled and
- * gone, half of all serves the merge. */
+/* A small part for the input at hand and for the output, the rest for the totals; when these
+ * are spilled and gone, half of all serves the merge. */
 void csv_plan_make(const struct csv_options *options, struct csv_plan *ret_plan)
 {
     size_t memory = options->memory_bytes > 0 ? (size_t)options->memory_bytes : 256 * MIB;
     unsigned threads = options->threads ? options->threads : core_count();
 
     threads = threads > THREADS_MAX ? THREADS_MAX : threads;
-    unsigned blocks = threads == 1 ? 2 : 2 * threads + 2;
-    size_t run_buffer = clamp(memory / 8 / threads, 4 * KIB, 64 * KIB);
-    size_t tables = memory - memory / 4;
-    size_t table = tables / threads;
+    size_t share = memory / threads;
+    size_t block = clamp(share / 16, 4 * KIB, 256 * KIB);
+    size_t run_buffer = clamp(share / 8, 4 * KIB, 64 * KIB);
+    size_t out = clamp(share / 16, 4 * KIB, 1 * MIB);
+    size_t other = block + out + run_buffer;
     *ret_plan = (struct csv_plan){
         .threads = threads,
-        .blocks = blocks,
-        .block_bytes = clamp(memory / 4 / blocks, 4 * KIB, 256 * KIB),
-        .blocks_bytes = memory / 4,
+        .block_bytes = block,
         .row_max = ROW_MAX_BYTES,
-        .table_bytes = table > 2 * run_buffer ? table - run_buffer : table / 2,
+        .table_bytes = share > 2 * other ? share - other : share / 2,
+        .out_bytes = out,
         .run_buffer_bytes = run_buffer,
         .merge_bytes = memory / 2,
         .merge_fan_in = 1024,

@@ -9,16 +9,18 @@
 
 enum { ROW_MAX_BYTES = 4 * 1024 * 1024, THREADS_MAX = 256 };
 
+struct scanner;
+
 struct csv_plan {
     unsigned threads;        /* workers, at most THREADS_MAX; 1: the caller does all */
-    unsigned blocks;         /* pieces of input under way, at least 2 */
-    size_t block_bytes;      /* size of a piece, unless one row is longer */
-    size_t blocks_bytes;     /* all pieces together, unless one row is longer */
+    size_t block_bytes;      /* input that a worker takes at a time, unless a row is longer */
     size_t row_max;          /* a longer row is bad; at least ROW_MAX_LEAST */
     size_t table_bytes;      /* totals of one worker, beyond which it spills */
+    size_t out_bytes;        /* buffer for the output in each thread */
     size_t run_buffer_bytes; /* to write or read one run */
     size_t merge_bytes;      /* buffers of one merge */
     size_t merge_fan_in;     /* runs merged at once, at most */
+    const struct scanner *scanner; /* NULL: the best for this machine */
 };
 
 enum { ROW_MAX_LEAST = 160 };

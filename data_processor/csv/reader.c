@@ -1,45 +1,33 @@
 #include "reader.h"
 
 #include <assert.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "clock.h"
-#include "split.h"
+#include "scan.h"
 
 /* HEAD_BYTES of a row that is too long are kept for the excerpt; SLACK is what a row of just
  * the longest size needs besides: its line end and a byte to look ahead. */
-enum { HEAD_BYTES = 128, SLACK = 8, PROGRESS_MS = 200 };
+enum { HEAD_BYTES = 128, SLACK = 8 };
 
-struct reader {
-    struct source *source;
-    struct pipeline *pipeline;
-    const struct csv_plan *plan;
-    const struct reader_progress *progress;
-    int64_t progress_at;
-    struct columns *columns;
-    bool has_header;
-    uint64_t lines; /* before the header's end */
-    struct split split;
-    struct block *block; /* being filled */
-    bool begun, eof;
-    int broken; /* the source failed: no byte will follow those that came */
-    struct err broken_err;
-};
-
-static void tell_progress(struct reader *r, bool last)
+void reader_init(struct reader *r, struct source *source, const struct csv_plan *plan,
+                 struct columns *ret_columns)
 {
-    int64_t now = clock_mono_ms();
+    *r = (struct reader){.source = source,
+                         .scanner = plan->scanner ? plan->scanner : scanner_best(),
+                         .plan = plan,
+                         .columns = ret_columns};
+}
 
-    if (!r->progress->call || (!last && now < r->progress_at))
-        return;
-    r->progress_at = now + PROGRESS_MS;
-    r->progress->call(r->progress->arg, source_bytes_in(r->source), r->progress->total);
+void reader_release(struct reader *r)
+{
+    free(r->tail);
+    r->tail = NULL;
 }
 
 /* Fills the block up; a byte order mark at the very start is dropped. */
-static void fill(struct reader *r)
+static void fill(struct reader *r, struct block *b)
 {
-    struct block *b = r->block;
     size_t got = 0, want = b->cap - b->len;
 
     r->broken = source_read(r->source, b->data + b->len, want, &got, &r->broken_err);
@@ -81,47 +69,32 @@ static int take_header(struct reader *r, struct block *b, struct err *err)
     r->has_header = rc == 0;
     r->lines += row.lines;
     b->start = (size_t)(row.next - b->data);
-    pipeline_count_lines(r->pipeline, r->lines);
     return rc;
 }
 
-/* Hands over the first `cut` bytes of the block. */
-static int submit(struct reader *r, struct block *b, size_t cut, struct err *err)
+/* Keeps the bytes from `at` on for the next block. */
+static int keep_tail(struct reader *r, const struct block *b, size_t at, struct err *err)
 {
-    b->len = cut;
-    int rc = take_header(r, b, err);
-    if (rc || !r->has_header || b->start == b->len) {
-        pipeline_discard(r->pipeline, b);
-        return rc;
-    }
-    return pipeline_submit(r->pipeline, b, err);
-}
+    size_t len = b->len - at;
 
-/* Goes on in a new block with what lies behind `cut`, then hands over what lies before. */
-static int pass_on(struct reader *r, size_t cut, size_t tail_at, struct err *err)
-{
-    struct block *b = r->block, *next = NULL;
-    size_t tail = b->len - tail_at;
-    int rc = pipeline_acquire(r->pipeline, &next, err);
-
-    if (rc == 0 && next->cap < tail)
-        rc = pipeline_grow(r->pipeline, next, tail, err);
-    if (rc) {
-        pipeline_discard(r->pipeline, next);
-        return rc;
+    if (len > r->tail_room) {
+        char *tail = realloc(r->tail, len);
+        if (!tail)
+            return err_set(err, -E_NO_MEMORY, "no memory for the input");
+        r->tail = tail;
+        r->tail_room = len;
     }
-    memcpy(next->data, b->data + tail_at, tail);
-    next->len = tail;
-    split_rebase(&r->split, tail_at);
-    r->block = next;
-    return submit(r, b, cut, err);
+    if (len > 0)
+        memcpy(r->tail, b->data + at, len);
+    r->tail_len = len;
+    split_rebase(&r->split, at);
+    return 0;
 }
 
 /* Reads to the end of a row that is longer than row_max, keeping its head only. Its lines
  * are counted here, for the worker will not see them. */
-static int pass_on_head(struct reader *r, struct err *err)
+static int read_head(struct reader *r, struct block *b, struct err *err)
 {
-    struct block *b = r->block;
     struct split *s = &r->split;
     size_t counted = 0;
     bool after_cr = false;
@@ -136,74 +109,86 @@ static int pass_on_head(struct reader *r, struct err *err)
         b->len -= from - (HEAD_BYTES - 1);
         memmove(b->data + HEAD_BYTES - 1, b->data + from, b->len - (HEAD_BYTES - 1));
         s->at = HEAD_BYTES;
-        fill(r);
-        split_scan(s, b->data, b->len, r->eof, SPLIT_FIRST_ROW_END);
+        fill(r, b);
+        split_scan(s, NULL, b->data, b->len, r->eof, SPLIT_FIRST_ROW_END);
     }
-    if (s->boundary == 0 && r->broken)
+    if (s->boundary == 0 && r->broken) {
+        b->len = 0;
         return 0;
+    }
     size_t end = s->boundary ? s->boundary : b->len;
     b->account.lines = lines + split_count_lines(b->data + counted, end - counted, &after_cr);
     b->too_long = true;
-    return pass_on(r, HEAD_BYTES, end, err);
+    int rc = keep_tail(r, b, end, err);
+    b->len = HEAD_BYTES;
+    return rc;
 }
 
-/* Scans what is there; passes on, grows or goes on. */
-static int step(struct reader *r, struct err *err)
+/* Puts rows into the block, its tail aside; an empty block means that none are left. */
+static int read_rows(struct reader *r, struct block *b, struct err *err)
 {
-    struct block *b = r->block;
     size_t most = r->plan->row_max + SLACK;
+    int rc = 0;
 
-    fill(r);
-    split_scan(&r->split, b->data, b->len, r->eof, SPLIT_LAST_ROW_END);
-    if (r->eof)
-        return 0;
-    if (r->split.boundary)
-        return pass_on(r, r->split.boundary, r->split.boundary, err);
-    if (r->broken)
-        return 0;
-    if (b->cap < most)
-        return pipeline_grow(r->pipeline, b, 2 * b->cap < most ? 2 * b->cap : most, err);
-    return pass_on_head(r, err);
-}
-
-static int read_all(struct reader *r, struct err *err)
-{
-    int rc = pipeline_acquire(r->pipeline, &r->block, err);
-
-    while (rc == 0 && !r->eof && r->broken == 0 && !pipeline_is_cut(r->pipeline)) {
-        rc = step(r, err);
-        tell_progress(r, false);
-    }
-    if (rc == 0 && r->eof) {
-        struct block *b = r->block;
-        r->block = NULL;
-        rc = submit(r, b, b->len, err);
-    }
-    pipeline_discard(r->pipeline, r->block);
+    if (b->cap < r->tail_len)
+        rc = block_grow(b, r->tail_len, err);
     if (rc)
         return rc;
-    if (r->broken) {
-        if (err)
-            *err = r->broken_err;
-        return r->broken;
+    if (r->tail_len)
+        memcpy(b->data, r->tail, r->tail_len);
+    b->len = r->tail_len;
+    r->tail_len = 0;
+    for (;;) {
+        if (!r->eof)
+            fill(r, b);
+        split_scan(&r->split, r->scanner, b->data, b->len, r->eof, SPLIT_LAST_ROW_END);
+        if (r->eof)
+            return 0;
+        if (r->split.boundary) {
+            size_t cut = r->split.boundary;
+            rc = keep_tail(r, b, cut, err);
+            b->len = cut;
+            return rc;
+        }
+        if (r->broken) {
+            b->len = 0;
+            return 0;
+        }
+        if (b->cap >= most)
+            return read_head(r, b, err);
+        rc = block_grow(b, 2 * b->cap < most ? 2 * b->cap : most, err);
+        if (rc)
+            return rc;
     }
-    if (r->eof && !r->has_header)
-        return err_set(err, -E_BAD_INPUT, "the file is empty: no header");
-    return 0;
 }
 
-int reader_run(struct source *source, struct pipeline *pipeline, const struct csv_plan *plan,
-               const struct reader_progress *progress, struct columns *ret_columns,
-               struct err *err)
+int reader_next(struct reader *r, struct block *b, struct err *err)
 {
-    struct reader r = {.source = source,
-                       .pipeline = pipeline,
-                       .plan = plan,
-                       .progress = progress,
-                       .columns = ret_columns};
-
-    int rc = read_all(&r, err);
-    if (rc == 0)
-        tell_progress(&r, true);
-    return rc;
+    for (;;) {
+        bool last = r->eof && r->tail_len == 0;
+        int rc = 0;
+        b->start = b->len = 0;
+        b->too_long = false;
+        account_clear(&b->account);
+        if (!last && r->broken == 0)
+            rc = read_rows(r, b, err);
+        if (rc == 0 && b->len > 0)
+            rc = take_header(r, b, err);
+        r->over = rc || last || (b->len == 0 && r->broken);
+        if (rc)
+            return rc;
+        if (!r->over && (!r->has_header || b->start == b->len))
+            continue;
+        if (!r->over) {
+            b->account.lines_before = r->lines;
+            r->lines = 0;
+            return 0;
+        }
+        if (r->broken) {
+            if (err)
+                *err = r->broken_err;
+            return r->broken;
+        }
+        return r->has_header ? 0 : err_set(err, -E_BAD_INPUT, "the file is empty: no header");
+    }
 }

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "bytes.h"
+
 /* A field that opens with a quote. Behind the closing one the rest up to the comma or row
  * end is taken as ordinary text, as the splitter takes it. */
 static const char *quoted_read(const char *at, const char *end, struct field *f);
@@ -55,13 +57,17 @@ static const char *quoted_read(const char *at, const char *end, struct field *f)
 
 size_t field_unescape(const struct field *f, char *ret_bytes)
 {
-    size_t out = 0;
+    const char *at = f->at, *end = at + f->len;
+    char *to = ret_bytes;
 
-    for (size_t i = 0; i < f->len; i++) {
-        ret_bytes[out++] = f->at[i];
-        i += f->at[i] == '"';
+    for (const char *quote; (quote = memchr(at, '"', (size_t)(end - at))) != NULL;) {
+        size_t len = (size_t)(quote + 1 - at);
+        memmove(to, at, len);
+        to += len;
+        at = quote + 2;
     }
-    return out;
+    memmove(to, at, (size_t)(end - at));
+    return (size_t)(to - ret_bytes) + (size_t)(end - at);
 }
 
 const char *row_end_skip(const char *at, const char *end)
@@ -154,46 +160,81 @@ void date_format(uint32_t day, char ret_text[DATE_TEXT_LEN])
     memcpy(ret_text, text, sizeof text);
 }
 
-int plays_parse(const char *text, size_t len, uint128 *ret_plays)
+static int parse_long(const char *text, size_t len, uint128 *ret_plays)
 {
-    uint128 wide = 0;
-    uint64_t sum = 0;
+    uint128 sum = 0;
     bool too_big = false;
 
-    if (len == 0)
-        return CSV_REASON_BAD_PLAYS;
     for (size_t i = 0; i < len; i++) {
         unsigned digit = (unsigned)(unsigned char)text[i] - '0';
         if (digit > 9)
             return CSV_REASON_BAD_PLAYS;
-        if (len < 20) { /* 19 digits cannot pass 2^64 */
-            sum = sum * 10 + digit;
-            continue;
-        }
-        too_big |= __builtin_mul_overflow(wide, (uint128)10, &wide);
-        too_big |= __builtin_add_overflow(wide, (uint128)digit, &wide);
+        too_big |= __builtin_mul_overflow(sum, (uint128)10, &sum);
+        too_big |= __builtin_add_overflow(sum, (uint128)digit, &sum);
     }
     if (too_big)
         return CSV_REASON_PLAYS_TOO_BIG;
-    *ret_plays = wide + sum;
+    *ret_plays = sum;
     return -1;
+}
+
+int plays_parse(const char *text, size_t len, uint128 *ret_plays)
+{
+    uint64_t high = 0, low;
+
+    if (len == 0)
+        return CSV_REASON_BAD_PLAYS;
+    if (len > 16)
+        return parse_long(text, len, ret_plays);
+    if (len > 8) {
+        if (!plays_eight(load64(text), &high))
+            return CSV_REASON_BAD_PLAYS;
+        text += 8;
+        len -= 8;
+    }
+    if (!plays_eight(plays_word(text, len), &low))
+        return CSV_REASON_BAD_PLAYS;
+    static const uint64_t tens[9] = {1,      10,      100,      1000,     10000,
+                                     100000, 1000000, 10000000, 100000000};
+    *ret_plays = high * tens[len] + low;
+    return -1;
+}
+
+/* Two digits at a time from the end, into the end of `digits`; returns where they start. */
+static char *put_digits(uint64_t n, char *end)
+{
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
+
+    while (n >= 100) {
+        end -= 2;
+        memcpy(end, pairs + n % 100 * 2, 2);
+        n /= 100;
+    }
+    if (n >= 10) {
+        end -= 2;
+        memcpy(end, pairs + n * 2, 2);
+    } else {
+        *--end = (char)('0' + n);
+    }
+    return end;
 }
 
 size_t plays_format(uint128 n, char ret_text[PLAYS_TEXT_MAX])
 {
-    char reversed[PLAYS_TEXT_MAX];
-    size_t len = 0;
+    const uint64_t ten19 = UINT64_C(10000000000000000000);
+    char digits[3 * 20], *end = digits + sizeof digits, *at = end;
 
-    while (n > UINT64_MAX) { /* 128-bit division is slow: only as long as it must be */
-        reversed[len++] = (char)('0' + (unsigned)(n % 10));
-        n /= 10;
+    while (n > UINT64_MAX) { /* 128-bit division is slow: as seldom as can be */
+        char *part = at - 19;
+        memset(part, '0', 19);
+        put_digits((uint64_t)(n % ten19), at);
+        at = part;
+        n /= ten19;
     }
-    uint64_t low = (uint64_t)n;
-    do {
-        reversed[len++] = (char)('0' + low % 10);
-        low /= 10;
-    } while (low);
-    for (size_t i = 0; i < len; i++)
-        ret_text[i] = reversed[len - 1 - i];
-    return len;
+    at = put_digits((uint64_t)n, at);
+    memcpy(ret_text, at, (size_t)(end - at));
+    return (size_t)(end - at);
 }

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "bytes.h"
 #include "csv.h"
 #include "err.h"
 #include "text.h"
@@ -69,8 +70,44 @@ bool date_parse(const char *text, size_t len, uint32_t *ret_day);
 enum { DATE_TEXT_LEN = 10 };
 void date_format(uint32_t day, char ret_text[DATE_TEXT_LEN]);
 
-/* Digits only, at least one. CSV_REASON_BAD_PLAYS, CSV_REASON_PLAYS_TOO_BIG or -1 for good. */
+/* Digits only, at least one; BYTES_SLACK bytes behind can be read. CSV_REASON_BAD_PLAYS,
+ * CSV_REASON_PLAYS_TOO_BIG or -1 for good. */
 int plays_parse(const char *text, size_t len, uint128 *ret_plays);
+
+/* Eight digits in a word, the first in the lowest byte; false when others are among them.
+ * Neighbours are joined in three steps (D. Lemire, "Quickly parsing eight digits", 2018). */
+static inline bool plays_eight(uint64_t word, uint64_t *ret_number)
+{
+    uint64_t above = word + UINT64_C(0x4646464646464646);  /* sets the top bit past '9' */
+    uint64_t digits = word - UINT64_C(0x3030303030303030); /* and below '0' */
+    uint64_t pairs = digits * 10 + (digits >> 8);
+
+    *ret_number =
+        (((pairs & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x000F424000000064) +
+          (pairs >> 16 & UINT64_C(0x000000FF000000FF)) * UINT64_C(0x0000271000000001)) >>
+         32) &
+        UINT32_MAX;
+    return ((word | above | digits) & UINT64_C(0x8080808080808080)) == 0;
+}
+
+/* The digits of a text of at most 8 bytes (at least one) as such a word, zeros before them. */
+static inline uint64_t plays_word(const char *text, size_t len)
+{
+    uint64_t zeros = len < 8 ? UINT64_C(0x3030303030303030) >> 8 * len : 0;
+
+    return load64(text) << (64 - 8 * len) | zeros;
+}
+
+/* The same for the usual number. */
+static inline int plays_read(const char *text, size_t len, uint128 *ret_plays)
+{
+    uint64_t number;
+
+    if (len - 1 >= 8 || !plays_eight(plays_word(text, len), &number))
+        return plays_parse(text, len, ret_plays);
+    *ret_plays = number;
+    return -1;
+}
 
 /* Decimal digits of `n`, no NUL; returns how many (at most 39). */
 enum { PLAYS_TEXT_MAX = 39 };

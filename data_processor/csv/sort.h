@@ -1,18 +1,20 @@
-/* sort.h - in-place sorting of songs and groups: no memory beyond the stack, no bad case
- * that an outsider can prepare. Pure. */
+/* sort.h - songs by their bytes, in place. Pure. */
 #ifndef CSV_SORT_H
 #define CSV_SORT_H
 
 #include <stddef.h>
-#include <stdint.h>
 
-struct song;
-struct group;
+#include "table.h"
 
-/* By bytes; quicksort with pivots drawn from `seed`. */
-void sort_songs(struct song *songs, size_t count, uint64_t seed);
+/* By bytes, as memcmp does, shorter first. Radix sort from the front (McIlroy, Bostic,
+ * McIlroy, "Engineering Radix Sort", 1993) on 8 bytes of the name at a time that lie beside
+ * its number. The work is bounded by the bytes of the names whatever they are. */
+void sort_songs(const struct table *t, struct ranked *songs, size_t count);
 
-/* By key; American flag sort (McIlroy, Bostic, McIlroy, "Engineering Radix Sort", 1993). */
-void sort_groups(struct group *groups, size_t count);
+/* <0, 0, >0 */
+static inline int entry_compare(const struct entry *a, const struct entry *b)
+{
+    return bytes_compare(a->bytes, a->len, b->bytes, b->len, 0);
+}
 
 #endif

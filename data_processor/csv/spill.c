@@ -8,6 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bytes.h"
+
+int song_compare(const struct song *a, const struct song *b)
+{
+    if (a->prefix != b->prefix)
+        return a->prefix < b->prefix ? -1 : 1;
+    return bytes_compare(a->bytes, a->len, b->bytes, b->len, 8);
+}
+
 int run_list_add(struct run_list *l, const struct run *run, struct err *err)
 {
     if (l->count == l->room) {
@@ -19,6 +28,7 @@ int run_list_add(struct run_list *l, const struct run *run, struct err *err)
         l->room = room;
     }
     l->items[l->count++] = *run;
+    l->bytes += run->bytes;
     return 0;
 }
 
@@ -140,14 +150,13 @@ int run_writer_put(struct run_writer *w, const struct song *song, const struct g
                    struct err *err)
 {
     char record[20];
-    uint32_t day = (uint32_t)group->key;
+    uint32_t day = group->day << 1 | group->overflowed;
     bool same =
         w->song && w->song_len == song->len && memcmp(w->song, song->bytes, song->len) == 0;
     int rc = same ? 0 : begin_song(w, song, err);
 
     memcpy(record, &day, 4);
-    memcpy(record + 4, &group->low, 8);
-    memcpy(record + 12, &group->high, 8);
+    memcpy(record + 4, &group->sum, sizeof group->sum);
     return rc ? rc : put_bytes(w, record, sizeof record, err);
 }
 
@@ -183,6 +192,7 @@ static int take_bytes(struct run_reader *r, void *ret_bytes, size_t len, struct 
                                      "read back a temporary file");
             r->run.offset += (uint64_t)got;
             r->run.bytes -= (uint64_t)got;
+            *r->read += (uint64_t)got;
             r->at = 0;
             r->len = (size_t)got;
         }
@@ -203,7 +213,7 @@ static int next_song(struct run_reader *r, struct err *err)
     if (rc == 0)
         rc = take_bytes(r, r->song_bytes, len, err);
     if (rc == 0)
-        r->song = (struct song){song_prefix(r->song_bytes, len), r->song_bytes, len, 0};
+        r->song = (struct song){load_prefix(r->song_bytes, len), r->song_bytes, len};
     return rc;
 }
 
@@ -225,17 +235,17 @@ int run_reader_next(struct run_reader *r, struct err *err)
         if (day != 0)
             break;
     }
-    r->group.key = day;
-    rc = take_bytes(r, &r->group.low, 8, err);
-    return rc ? rc : take_bytes(r, &r->group.high, 8, err);
+    r->group.day = day >> 1;
+    r->group.overflowed = day & 1;
+    return take_bytes(r, &r->group.sum, sizeof r->group.sum, err);
 }
 
 int run_reader_open(struct run_reader *r, const struct run *run, size_t buffer_bytes,
-                    struct err *err)
+                    uint64_t *read, struct err *err)
 {
-    *r = (struct run_reader){.run = *run, .cap = buffer_bytes};
+    *r = (struct run_reader){.run = *run, .cap = buffer_bytes, .read = read};
     r->buffer = malloc(buffer_bytes);
-    r->song_bytes = malloc(run->longest_song);
+    r->song_bytes = malloc(run->longest_song + (size_t)BYTES_SLACK);
     if (!r->buffer || !r->song_bytes)
         return err_set(err, -E_NO_MEMORY, "no memory to merge spilled totals");
     return run_reader_next(r, err);
@@ -246,21 +256,4 @@ void run_reader_close(struct run_reader *r)
     free(r->buffer);
     free(r->song_bytes);
     *r = (struct run_reader){0};
-}
-
-int table_spill(const struct table *t, struct spill_file *file, size_t buffer_bytes,
-                struct run_list *runs, struct err *err)
-{
-    struct run_writer w;
-    struct run run;
-    int rc = run_writer_begin(&w, file, buffer_bytes, err);
-
-    for (size_t i = 0; rc == 0 && i < t->group_count; i++)
-        rc = run_writer_put(&w, &t->songs[t->groups[i].key >> 32], &t->groups[i], err);
-    if (rc == 0)
-        rc = run_writer_end(&w, &run, err);
-    if (rc == 0)
-        rc = run_list_add(runs, &run, err);
-    run_writer_release(&w);
-    return rc;
 }

@@ -13,7 +13,24 @@
 #include <stdint.h>
 
 #include "err.h"
-#include "table.h"
+#include "row.h"
+
+struct song {
+    uint64_t prefix; /* first 8 bytes, big-endian, zeros behind: orders most pairs */
+    const char *bytes;
+    uint32_t len;
+};
+
+/* <0, 0, >0 in byte order; names hold no NUL and have BYTES_SLACK readable bytes behind. */
+int song_compare(const struct song *a, const struct song *b);
+
+/* The total of a song on a day. Whether it matters that a sum passed 128 bits is known at the
+ * end. */
+struct group {
+    uint128 sum;
+    uint32_t day, rank; /* rank: of the day among those of the input, when it is known */
+    bool overflowed;
+};
 
 struct run {
     int fd;
@@ -24,6 +41,7 @@ struct run {
 struct run_list {
     struct run *items;
     size_t count, room;
+    uint64_t bytes, read; /* of all runs that were ever in it; of these by readers */
 };
 
 int run_list_add(struct run_list *l, const struct run *run, struct err *err);
@@ -58,8 +76,7 @@ int run_writer_put(struct run_writer *w, const struct song *song, const struct g
 int run_writer_end(struct run_writer *w, struct run *ret_run, struct err *err);
 void run_writer_release(struct run_writer *w); /* after any outcome */
 
-/* Reads one run. After open and each next, `song` and `group` hold a total unless `at_end`;
- * group.key holds the lower half of the key only. */
+/* Reads one run. After open and each next, `song` and `group` hold a total unless `at_end`. */
 struct run_reader {
     struct run run; /* what is left */
     char *buffer;
@@ -68,15 +85,13 @@ struct run_reader {
     struct group group;
     char *song_bytes;
     bool at_end;
+    uint64_t *read;
 };
 
+/* *read grows by the bytes that were read. */
 int run_reader_open(struct run_reader *r, const struct run *run, size_t buffer_bytes,
-                    struct err *err);
+                    uint64_t *read, struct err *err);
 int run_reader_next(struct run_reader *r, struct err *err);
 void run_reader_close(struct run_reader *r);
-
-/* Writes a sorted table as one run. */
-int table_spill(const struct table *t, struct spill_file *file, size_t buffer_bytes,
-                struct run_list *runs, struct err *err);
 
 #endif

@@ -3,9 +3,11 @@
 #include <assert.h>
 #include <string.h>
 
+#include "scan.h"
+
 static bool starts_field(const char *data, size_t at)
 {
-    return at == 0 || data[at - 1] == ',' || data[at - 1] == '\n' || data[at - 1] == '\r';
+    return at == 0 || split_separates(data[at - 1]);
 }
 
 /* A row end in [from, to), all outside quotes; `len` is where the known bytes end. Returns
@@ -31,9 +33,12 @@ static size_t first_row_end(const char *data, size_t from, size_t to, size_t len
     return 0;
 }
 
-void split_scan(struct split *s, const char *data, size_t len, bool eof, enum split_want want)
+void split_scan(struct split *s, const struct scanner *scanner, const char *data, size_t len,
+                bool eof, enum split_want want)
 {
     while (s->at < len) {
+        if (scanner && want == SPLIT_LAST_ROW_END)
+            scanner->split(s, data, len);
         const char *found = memchr(data + s->at, '"', len - s->at);
         size_t quote = found ? (size_t)(found - data) : len;
 

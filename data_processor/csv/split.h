@@ -22,10 +22,19 @@ struct split {
 
 enum split_want { SPLIT_LAST_ROW_END, SPLIT_FIRST_ROW_END };
 
+struct scanner;
+
 /* Reads on to `len`, or in FIRST mode to the first row end. `eof`: no bytes will follow. A
  * row end is taken only when it is known to be whole: a CR that is the last byte so far may
- * be half a CRLF. */
-void split_scan(struct split *s, const char *data, size_t len, bool eof, enum split_want want);
+ * be half a CRLF. `scanner` speeds up the search for the last one and may be NULL. */
+void split_scan(struct split *s, const struct scanner *scanner, const char *data, size_t len,
+                bool eof, enum split_want want);
+
+/* A field or row ends with this byte, outside quotes. */
+static inline bool split_separates(char byte)
+{
+    return byte == ',' || byte == '\n' || byte == '\r';
+}
 
 /* The first `cut` bytes (up to a boundary) have been taken away. */
 void split_rebase(struct split *s, size_t cut);

@@ -1,10 +1,16 @@
 #include "writer.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "bytes.h"
 #include "fs.h"
 
-enum { WRITE_BYTES = 128 * 1024, TOTAL_MAX = 1 + DATE_TEXT_LEN + 1 + PLAYS_TEXT_MAX + 1 };
+/* What a total takes behind its song; texts are copied in whole words, so there is room for
+ * one more. */
+enum { TOTAL_MAX = 1 + DATE_TEXT_LEN + 1 + PLAYS_TEXT_MAX + 1 + BYTES_SLACK };
+
+static const char header[] = "Song,Date,Number of Plays\n";
 
 void writer_field(struct buf *out, const char *bytes, size_t len)
 {
@@ -30,21 +36,127 @@ static int no_memory(struct err *err)
     return err_set(err, -E_NO_MEMORY, "no memory to write the output");
 }
 
+int output_begin(struct output *o, int fd, struct ticker *ticker, struct err *err)
+{
+    *o = (struct output){.fd = fd, .ticker = ticker, .bytes = sizeof header - 1};
+    pthread_mutex_init(&o->lock, NULL);
+    pthread_cond_init(&o->moved, NULL);
+    return fs_write_all(fd, header, sizeof header - 1, "output", err);
+}
+
+void output_end(struct output *o)
+{
+    pthread_mutex_destroy(&o->lock);
+    pthread_cond_destroy(&o->moved);
+}
+
+bool output_failed(struct output *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool failed = o->rc != 0;
+    pthread_mutex_unlock(&o->lock);
+    return failed;
+}
+
+/* Waits for the piece's turn; false when an earlier one failed. */
+static bool wait_for_turn(struct output *o, size_t piece)
+{
+    pthread_mutex_lock(&o->lock);
+    while (o->turn != piece)
+        pthread_cond_wait(&o->moved, &o->lock);
+    bool good = o->rc == 0;
+    pthread_mutex_unlock(&o->lock);
+    return good;
+}
+
+/* Nobody else writes while it is this piece's turn, so the lock is not held. */
 static int flush(struct writer *w, struct err *err)
 {
-    if (!buf_ok(&w->out) || !buf_ok(&w->song) || !buf_ok(&w->quoted))
-        return no_memory(err);
-    int rc = fs_write_all(w->fd, w->out.data, w->out.len, "output", err);
-    w->bytes += w->out.len;
-    buf_clear(&w->out);
+    struct output *o = w->output;
+    int rc =
+        wait_for_turn(o, w->piece) ? fs_write_all(o->fd, w->out, w->len, "output", err) : 0;
+
+    o->bytes += w->len;
+    o->rows += w->rows;
+    if (ticker_is_due(o->ticker))
+        ticker_tell_written(o->ticker,
+                            o->pieces ? (double)w->piece / (double)o->pieces : o->part);
+    w->len = w->rows = 0;
     return rc;
 }
 
-int writer_begin(struct writer *w, int fd, struct err *err)
+int writer_begin(struct writer *w, struct output *o, size_t room, struct err *err)
 {
-    *w = (struct writer){.fd = fd, .out = BUF_INIT, .song = BUF_INIT, .quoted = BUF_INIT};
-    buf_append_str(&w->out, "Song,Date,Number of Plays\n");
-    return buf_reserve(&w->out, WRITE_BYTES) ? 0 : no_memory(err);
+    *w = (struct writer){.output = o, .room = room + TOTAL_MAX};
+    w->out = malloc(w->room);
+    return w->out ? 0 : no_memory(err);
+}
+
+void writer_release(struct writer *w)
+{
+    free(w->out);
+    free(w->quoted);
+}
+
+int writer_end_piece(struct writer *w, int rc, struct err *err)
+{
+    struct output *o = w->output;
+    struct err held = err ? *err : (struct err)ERR_INIT;
+
+    if (rc == 0)
+        rc = flush(w, &held);
+    else
+        wait_for_turn(o, w->piece);
+    w->len = w->rows = 0;
+    pthread_mutex_lock(&o->lock);
+    if (rc && o->rc == 0) {
+        o->rc = rc;
+        o->err = held;
+    }
+    o->turn = w->piece + 1;
+    pthread_cond_broadcast(&o->moved);
+    pthread_mutex_unlock(&o->lock);
+    if (rc && err)
+        *err = held;
+    return rc;
+}
+
+/* Without a branch, so that compilers make vectors of it. */
+static bool needs_quotes(const char *bytes, size_t len)
+{
+    bool found = false;
+
+    for (size_t i = 0; i < len; i++)
+        found |= bytes[i] == ',' || bytes[i] == '"' || bytes[i] == '\r' || bytes[i] == '\n';
+    return found;
+}
+
+int writer_song(struct writer *w, const struct song *song, struct err *err)
+{
+    size_t need = 2 * (size_t)song->len + 2 + BYTES_SLACK;
+
+    if (need > w->quoted_room) {
+        char *quoted = realloc(w->quoted, need);
+        if (!quoted)
+            return no_memory(err);
+        w->quoted = quoted;
+        w->quoted_room = need;
+    }
+    char *to = w->quoted;
+    if (needs_quotes(song->bytes, song->len)) {
+        *to++ = '"';
+        for (size_t i = 0; i < song->len; i++) {
+            *to = '"';
+            to += song->bytes[i] == '"';
+            *to++ = song->bytes[i];
+        }
+        *to++ = '"';
+    } else {
+        memcpy(to, song->bytes, song->len);
+        to += song->len;
+    }
+    w->quoted_len = (size_t)(to - w->quoted);
+    return 0;
 }
 
 static int overflow_error(const struct song *song, const struct group *group, struct err *err)
@@ -52,51 +164,53 @@ static int overflow_error(const struct song *song, const struct group *group, st
     char excerpt[EXCERPT_MAX], date[DATE_TEXT_LEN];
 
     excerpt_make(excerpt, song->bytes, song->len);
-    date_format(group_day(group), date);
+    date_format(group->day, date);
     return err_set(err, -E_BAD_INPUT,
                    "the plays of \"%s\" on %.*s add up to more than 2^128 - 1", excerpt,
                    (int)sizeof date, date);
 }
 
-int writer_put(struct writer *w, const struct song *song, const struct group *group,
-               struct err *err)
+/* Makes room for a total; a buffer that is too small for one alone grows. */
+static int make_room(struct writer *w, size_t need, struct err *err)
 {
-    if (group_overflowed(group))
-        return overflow_error(song, group, err);
-    if (w->song.len != song->len || memcmp(w->song.data, song->bytes, song->len) != 0) {
-        buf_clear(&w->song);
-        buf_clear(&w->quoted);
-        buf_append(&w->song, song->bytes, song->len);
-        writer_field(&w->quoted, song->bytes, song->len);
-    }
-    if (w->out.len > 0 && w->out.len + w->quoted.len + TOTAL_MAX > WRITE_BYTES) {
-        int rc = flush(w, err);
-        if (rc)
-            return rc;
-    }
+    int rc = w->len ? flush(w, err) : 0;
 
-    char total[TOTAL_MAX];
-    size_t len = 0;
-    total[len++] = ',';
-    date_format(group_day(group), total + len);
-    len += DATE_TEXT_LEN;
-    total[len++] = ',';
-    len += plays_format(group_sum(group), total + len);
-    total[len++] = '\n';
-    buf_append(&w->out, w->quoted.data, w->quoted.len);
-    buf_append(&w->out, total, len);
-    w->rows++;
+    if (rc || need <= w->room)
+        return rc;
+    char *out = malloc(need);
+    if (!out)
+        return no_memory(err);
+    free(w->out);
+    w->out = out;
+    w->room = need;
     return 0;
 }
 
-int writer_end(struct writer *w, struct err *err)
+int writer_total(struct writer *w, const struct song *song, const struct group *group,
+                 const char *date, struct err *err)
 {
-    return flush(w, err);
-}
+    size_t need = w->quoted_len + TOTAL_MAX;
 
-void writer_release(struct writer *w)
-{
-    buf_release(&w->out);
-    buf_release(&w->song);
-    buf_release(&w->quoted);
+    if (group->overflowed)
+        return overflow_error(song, group, err);
+    if (w->len + need > w->room) {
+        int rc = make_room(w, need, err);
+        if (rc)
+            return rc;
+    }
+    char *at = w->out + w->len;
+    if (w->quoted_len <= 32)
+        memcpy(at, w->quoted, 32); /* two stores instead of a call */
+    else
+        memcpy(at, w->quoted, w->quoted_len);
+    at += w->quoted_len;
+    *at++ = ',';
+    memcpy(at, date, 16);
+    at += DATE_TEXT_LEN;
+    *at++ = ',';
+    at += plays_format(group->sum, at);
+    *at++ = '\n';
+    w->len = (size_t)(at - w->out);
+    w->rows++;
+    return 0;
 }

@@ -3,9 +3,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "buf.h"
+#include "clock.h"
 #include "csv.h"
 #include "job.h"
 #include "params.h"
@@ -15,12 +17,12 @@ struct outputs {
     struct objstore_put *totals, *rejects;
 };
 
-static void report_progress(void *arg, uint64_t bytes_read, uint64_t bytes_total)
+static void report_progress(void *arg, const struct csv_progress *progress)
 {
     const struct job_context *context = arg;
 
-    if (bytes_total > 0)
-        context->progress(context->progress_arg, (double)bytes_read / (double)bytes_total);
+    if (progress->fraction >= 0)
+        context->progress(context->progress_arg, progress->fraction);
 }
 
 static int begin_output(const struct job_context *context, const char *name,
@@ -47,7 +49,15 @@ static int read_params(const char *text, bool *ret_skip, struct err *err)
     return 0;
 }
 
-static char *result_text(const struct csv_stats *s, const struct artifact *rejects)
+/* The most memory this process has held; an attempt has one of its own. */
+static long peak_memory(void)
+{
+    struct rusage usage;
+
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss * 1024 : 0;
+}
+
+static char *result_text(const struct csv_stats *s, int64_t ms, const struct artifact *rejects)
 {
     struct buf b = BUF_INIT;
     const char *comma = "";
@@ -55,9 +65,10 @@ static char *result_text(const struct csv_stats *s, const struct artifact *rejec
     buf_printf(&b,
                "{\"rows_in\":%" PRIu64 ",\"rows_summed\":%" PRIu64 ",\"rows_rejected\":%" PRIu64
                ",\"groups\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64
-               ",\"rejected\":{",
+               ",\"seconds\":%" PRId64 ".%03" PRId64
+               ",\"peak_memory_bytes\":%ld,\"rejected\":{",
                s->rows_in, s->rows_summed, s->rows_rejected, s->groups, s->bytes_in,
-               s->bytes_out);
+               s->bytes_out, ms / 1000, ms % 1000, peak_memory());
     for (int i = 0; i < CSV_REASON__COUNT; i++) {
         if (s->rejected[i] == 0)
             continue;
@@ -110,6 +121,7 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
     struct csv_stats stats;
     struct artifact rejects = {"", 0, ""};
     bool skip = false;
+    int64_t start = clock_mono_ms();
     int rc = read_params(context->work->params, &skip, err);
 
     if (!rc)
@@ -120,7 +132,7 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
         rc = commit(&out->totals, &ret->output, err);
     if (rc)
         return rc;
-    ret->result = result_text(&stats, &rejects);
+    ret->result = result_text(&stats, clock_mono_ms() - start, &rejects);
     return ret->result ? 0 : err_set(err, -E_NO_MEMORY, "no memory for the result");
 }
 

@@ -145,11 +145,10 @@ char *csv_pack(enum csv_packing packing, const char *data, size_t len, size_t *r
 struct csv_plan csv_tiny_plan(unsigned threads, size_t block_bytes, size_t table_bytes)
 {
     return (struct csv_plan){.threads = threads,
-                             .blocks = threads + 1 > 2 ? threads + 1 : 2,
                              .block_bytes = block_bytes,
-                             .blocks_bytes = 8 * block_bytes,
                              .row_max = ROW_MAX_BYTES,
                              .table_bytes = table_bytes,
+                             .out_bytes = block_bytes,
                              .run_buffer_bytes = 32,
                              .merge_bytes = 4096,
                              .merge_fan_in = 3};

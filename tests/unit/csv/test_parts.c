@@ -8,10 +8,12 @@
 #include <cmocka.h>
 
 #include "row.h"
+#include "scan.h"
 #include "sort.h"
 #include "split.h"
 #include "table.h"
 #include "text.h"
+#include "totals.h"
 
 static void utf8_takes_the_well_formed_and_nothing_else(void **state)
 {
@@ -79,6 +81,16 @@ static void dates_are_real_days_in_order(void **state)
     assert_false(date_parse("2024-01-01", 9, &day));
 }
 
+/* With the bytes behind that may be read, and which must not matter. */
+static int parse_plays(const char *text, size_t len, uint128 *ret_plays)
+{
+    char room[BYTES_SLACK + 64];
+
+    memset(room, '7', sizeof room);
+    memcpy(room, text, len);
+    return plays_read(room, len, ret_plays);
+}
+
 static void plays_are_digits_up_to_128_bits(void **state)
 {
     static const char largest[] = "340282366920938463463374607431768211455";
@@ -86,22 +98,38 @@ static void plays_are_digits_up_to_128_bits(void **state)
     char text[PLAYS_TEXT_MAX];
 
     (void)state;
-    assert_int_equal(plays_parse(largest, strlen(largest), &n), -1);
+    assert_int_equal(parse_plays(largest, strlen(largest), &n), -1);
     assert_true(n == (uint128)-1);
     assert_int_equal(plays_format(n, text), PLAYS_TEXT_MAX);
     assert_memory_equal(text, largest, PLAYS_TEXT_MAX);
-    assert_int_equal(plays_parse("340282366920938463463374607431768211456", 39, &n),
+    assert_int_equal(parse_plays("340282366920938463463374607431768211456", 39, &n),
                      CSV_REASON_PLAYS_TOO_BIG);
-    assert_int_equal(plays_parse("9999999999999999999", 19, &n), -1);
+    assert_int_equal(parse_plays("9999999999999999999", 19, &n), -1);
     assert_true(n == UINT64_C(9999999999999999999));
-    assert_int_equal(plays_parse("18446744073709551616", 20, &n), -1);
+    assert_int_equal(parse_plays("18446744073709551616", 20, &n), -1);
     assert_int_equal(plays_format(n, text), 20);
     assert_memory_equal(text, "18446744073709551616", 20);
-    assert_int_equal(plays_parse("", 0, &n), CSV_REASON_BAD_PLAYS);
-    assert_int_equal(plays_parse("1/", 2, &n), CSV_REASON_BAD_PLAYS);
-    assert_int_equal(plays_parse("99999999999999999999999999999999999999999x", 42, &n),
+    assert_int_equal(parse_plays("", 0, &n), CSV_REASON_BAD_PLAYS);
+    assert_int_equal(parse_plays("1/", 2, &n), CSV_REASON_BAD_PLAYS);
+    assert_int_equal(parse_plays("99999999999999999999999999999999999999999x", 42, &n),
                      CSV_REASON_BAD_PLAYS);
     assert_int_equal(plays_format(0, text), 1);
+    for (unsigned byte = 0; byte < 256; byte++) /* anywhere among up to 20 digits */
+        for (size_t len = 1; len <= 20; len++)
+            for (size_t at = 0; at < len; at++) {
+                char digits[20];
+                memset(digits, '3', sizeof digits);
+                digits[at] = (char)byte;
+                bool good = byte >= '0' && byte <= '9';
+                assert_int_equal(parse_plays(digits, len, &n),
+                                 good ? -1 : CSV_REASON_BAD_PLAYS);
+                if (!good)
+                    continue;
+                size_t zeros = strspn(digits, "0");
+                zeros = zeros >= len ? len - 1 : zeros;
+                assert_int_equal(plays_format(n, text), len - zeros);
+                assert_memory_equal(text, digits + zeros, len - zeros);
+            }
 }
 
 /* Text with every trap of splitting, and where its rows end. */
@@ -117,7 +145,7 @@ static void rows_end_at_the_same_places_however_the_data_grows(void **state)
     /* The data comes in two steps, cut at each place; the last row end known after each. */
     for (size_t cut = 0; cut <= len; cut++) {
         struct split s = {0};
-        split_scan(&s, trap, cut, false, SPLIT_LAST_ROW_END);
+        split_scan(&s, NULL, trap, cut, false, SPLIT_LAST_ROW_END);
         size_t due = 0;
         for (size_t i = 0; i < sizeof trap_ends / sizeof *trap_ends; i++) {
             /* a CR counts once the byte behind it is known */
@@ -126,7 +154,7 @@ static void rows_end_at_the_same_places_however_the_data_grows(void **state)
                 due = trap_ends[i];
         }
         assert_int_equal(s.boundary, due);
-        split_scan(&s, trap, len, false, SPLIT_LAST_ROW_END);
+        split_scan(&s, NULL, trap, len, false, SPLIT_LAST_ROW_END);
         assert_int_equal(s.boundary, 43);
         assert_false(s.inside);
     }
@@ -141,7 +169,7 @@ static void byte_by_byte_each_row_end_is_found(void **state)
         struct split s = {0};
         size_t seen = 0;
         while (s.boundary == 0 && seen < len - start)
-            split_scan(&s, trap + start, ++seen, false, SPLIT_FIRST_ROW_END);
+            split_scan(&s, NULL, trap + start, ++seen, false, SPLIT_FIRST_ROW_END);
         assert_int_equal(start + s.boundary, trap_ends[i]);
         start += s.boundary;
     }
@@ -160,44 +188,83 @@ static void line_ends_count_once_across_pieces(void **state)
     }
 }
 
-static uint32_t song_id(struct table *t, const char *name)
+static int add(struct table *t, const char *name, const char *date, uint128 plays)
 {
-    uint64_t hash = table_hash(t, name, strlen(name));
-    uint32_t id = table_find(t, name, strlen(name), hash);
+    char text[BYTES_SLACK + 40] = {0}, day[BYTES_SLACK + 12] = {0};
+    size_t len = strlen(name);
 
-    if (id == TABLE_NO_SONG)
-        assert_int_equal(table_add_song(t, name, strlen(name), hash, &id), 0);
-    return id;
+    memcpy(text, name, len);
+    memcpy(day, date, strlen(date));
+    int rc = table_reserve(t, 1, len);
+    if (rc)
+        return rc;
+    uint64_t hash = table_hash(t, text, len);
+    uint32_t entry = table_find(t, text, len, hash);
+    if (entry == TABLE_NO_SONG)
+        entry = table_add_song(t, text, len, hash);
+    int id = dates_id(&t->dates, day, strlen(day));
+    assert_true(id >= 0);
+    return table_add(t, entry, (uint32_t)id, plays);
 }
 
-static void totals_are_kept_by_song_and_day_and_sorted(void **state)
+struct sum_list {
+    char song[64];
+    struct group groups[8];
+    size_t count, songs;
+};
+
+static int list_song(void *arg, const struct song *song, const struct group *groups,
+                     size_t count, struct err *err)
 {
-    enum { SONGS = 3000, DAYS = 7 };
+    struct sum_list *l = arg;
+
+    (void)err;
+    assert_true(song->len < sizeof l->song);
+    memcpy(l->song, song->bytes, song->len);
+    l->song[song->len] = '\0';
+    for (l->count = 0; l->count < count && l->count < 8; l->count++)
+        l->groups[l->count] = groups[l->count];
+    l->songs++;
+    return 0;
+}
+
+/* The only song of a finished table. */
+static void list_only(struct table *t, struct sum_list *ret)
+{
+    struct totals totals;
+    struct sums sums;
+    struct table *tables[] = {t};
+
+    *ret = (struct sum_list){.songs = 0};
+    assert_int_equal(table_finish(t), 0);
+    assert_int_equal(totals_init(&totals, tables, 1), 0);
+    assert_int_equal(sums_init(&sums, totals.day_count), 0);
+    assert_int_equal(
+        totals_range(&totals, 0, &sums, &(struct totals_sink){list_song, ret}, NULL), 0);
+    assert_int_equal(ret->songs, 1);
+    sums_release(&sums);
+    totals_release(&totals);
+}
+
+static void songs_are_sorted_by_their_bytes_whatever_they_share(void **state)
+{
     struct table t;
-    char name[32];
+    char name[40];
 
     (void)state;
     table_init(&t, SIZE_MAX / 4, 42);
-    for (int round = 0; round < 2; round++)
-        for (unsigned i = 0; i < SONGS * DAYS; i++) {
-            unsigned k = i * 7919 % (SONGS * DAYS);
-            snprintf(name, sizeof name, "common prefix %u", k / DAYS);
-            assert_int_equal(table_add(&t, song_id(&t, name), k % DAYS + 1, k), 0);
-        }
-    assert_int_equal(t.song_count, SONGS);
-    assert_int_equal(t.group_count, SONGS * DAYS);
-    table_sort(&t);
-    for (size_t i = 0; i < t.group_count; i++) {
-        const struct song *s = &t.songs[t.groups[i].key >> 32];
-        unsigned long number = strtoul(s->bytes + strlen("common prefix "), NULL, 10);
-        assert_true(group_sum(&t.groups[i]) ==
-                    2 * (number * DAYS + group_day(&t.groups[i]) - 1));
-        assert_false(group_overflowed(&t.groups[i]));
-        if (i > 0)
-            assert_true(t.groups[i - 1].key < t.groups[i].key);
+    for (unsigned i = 0; i < 20000; i++) {
+        unsigned k = i * 7919 % 20011;
+        /* names that are the start of others, high bytes, long common starts */
+        snprintf(name, sizeof name, "%.*s%s%u", (int)(k % 23), "aaaaaaaaaaaaaaaaaaaaaaaa",
+                 k % 3 ? "" : "\xC3\xA9", k % 5 ? k : 1);
+        assert_int_equal(add(&t, name, "2024-01-01", 1), 0);
     }
+    assert_int_equal(table_finish(&t), 0);
+    assert_true(t.song_count > 10000);
     for (uint32_t i = 1; i < t.song_count; i++)
-        assert_true(song_compare(&t.songs[i - 1], &t.songs[i]) < 0);
+        assert_true(entry_compare(table_entry(&t, t.order[i - 1].entry),
+                                  table_entry(&t, t.order[i].entry)) < 0);
     table_release(&t);
 }
 
@@ -212,12 +279,9 @@ static void a_table_reserves_no_more_than_its_budget(void **state)
     (void)state;
     table_init(&t, BUDGET, 1);
     for (; rc == 0; songs++) {
-        uint32_t id;
         snprintf(name, sizeof name, "song %u", songs);
-        rc = table_add_song(&t, name, strlen(name), table_hash(&t, name, strlen(name)), &id);
-        if (rc == 0)
-            rc = table_add(&t, id, 1, 1);
-        assert_true(t.used <= BUDGET);
+        rc = add(&t, name, "2024-01-01", 1);
+        assert_true(table_used(&t) <= BUDGET);
     }
     assert_int_equal(rc, TABLE_FULL);
     assert_true(songs > 1000);
@@ -230,28 +294,202 @@ static void an_empty_table_takes_one_total_whatever_its_budget(void **state)
 
     (void)state;
     table_init(&t, 1, 1);
-    assert_int_equal(table_add(&t, song_id(&t, "a"), 1, 1), 0);
+    assert_int_equal(add(&t, "a", "2024-01-01", 1), 0);
+    assert_int_equal(add(&t, "a", "2024-01-01", 1), TABLE_FULL);
     table_release(&t);
 }
 
 static void a_sum_past_128_bits_is_marked(void **state)
 {
     struct table t;
+    struct sum_list l;
 
     (void)state;
     table_init(&t, SIZE_MAX / 4, 9);
-    uint32_t id = song_id(&t, "a");
-    assert_int_equal(table_add(&t, id, 5, (uint128)-1), 0);
-    assert_int_equal(table_add(&t, id, 5, 0), 0);
-    assert_int_equal(table_add(&t, id, 6, 1), 0);
-    assert_int_equal(table_add(&t, id, 6, (uint128)-1), 0);
-    assert_int_equal(table_add(&t, id, 6, 1), 0);
-    assert_int_equal(t.group_count, 2);
-    table_sort(&t);
-    assert_false(group_overflowed(&t.groups[0]));
-    assert_true(group_sum(&t.groups[0]) == (uint128)-1);
-    assert_true(group_overflowed(&t.groups[1]));
+    assert_int_equal(add(&t, "a", "2024-01-02", 1), 0);
+    assert_int_equal(add(&t, "a", "2024-01-01", (uint128)-1), 0);
+    assert_int_equal(add(&t, "a", "2024-01-01", 0), 0);
+    assert_int_equal(add(&t, "a", "2024-01-02", (uint128)-1), 0);
+    assert_int_equal(add(&t, "a", "2024-01-02", 1), 0);
+    list_only(&t, &l);
+    assert_int_equal(l.count, 2);
+    assert_false(l.groups[0].overflowed);
+    assert_true(l.groups[0].sum == (uint128)-1);
+    assert_true(l.groups[1].overflowed);
     table_release(&t);
+}
+
+/* Small plays by the log and by sums in place, then plays that fill those sums over and over.
+ */
+static void sums_are_exact_by_every_way_a_row_may_take(void **state)
+{
+    static const uint64_t steps[] = {0,
+                                     1,
+                                     1000,
+                                     UINT64_C(1) << 34,
+                                     UINT64_C(1) << 35,
+                                     UINT64_C(1) << 61,
+                                     UINT64_C(1) << 62,
+                                     UINT64_MAX};
+    struct table t;
+    struct sum_list l;
+    uint128 due = 0;
+
+    (void)state;
+    table_init(&t, SIZE_MAX / 4, 9);
+    for (unsigned i = 0; i < 4000; i++) {
+        uint128 plays = steps[i * 7 / 3 % 8] + (i % 97 == 0 ? (uint128)i << 64 : 0);
+        assert_int_equal(add(&t, "a", "2024-01-01", plays), 0);
+        due += plays;
+    }
+    for (unsigned day = 10; day < 30; day++) { /* a day without plays is a total too */
+        char date[12];
+        snprintf(date, sizeof date, "2024-02-%02u", day);
+        if (day != 20)
+            assert_int_equal(add(&t, "b", date, 1), 0);
+    }
+    assert_int_equal(add(&t, "a", "2024-02-20", 0), 0);
+    assert_int_equal(t.dense_count, 1);
+    assert_int_equal(table_finish(&t), 0);
+
+    struct totals totals;
+    struct sums sums;
+    struct table *tables[] = {&t};
+    assert_int_equal(totals_init(&totals, tables, 1), 0);
+    assert_int_equal(totals.day_count, 21);
+    assert_int_equal(sums_init(&sums, totals.day_count), 0);
+    l.songs = 0;
+    for (size_t i = 0; i < totals.ranges && l.songs == 0; i++)
+        assert_int_equal(
+            totals_range(&totals, i, &sums, &(struct totals_sink){list_song, &l}, NULL), 0);
+    if (l.songs == 1) {
+        assert_string_equal(l.song, "a");
+        assert_int_equal(l.count, 2);
+        assert_true(l.groups[0].sum == due);
+        assert_true(l.groups[1].sum == 0);
+    }
+    sums_release(&sums);
+    totals_release(&totals);
+    table_release(&t);
+}
+
+/* All scanners read the same rows of any bytes and stop at the same places. */
+static void every_scanner_reads_the_same_rows(void **state)
+{
+    static const char alphabet[] = ",,,\"\"\n\rab\0\xFF";
+    static const unsigned char wants[][3] = {{0, 1, 2}, {2, 0, 1}, {1, 2, 0}};
+    const struct scanner *plain = scanners;
+    char text[300 + BYTES_SLACK];
+    uint64_t random = 88172645463325252u;
+    size_t rows = 0;
+
+    (void)state;
+    while (plain[1].name)
+        plain++;
+    for (unsigned round = 0; round < 60000; round++) {
+        struct item due[40], got[40];
+        size_t len = round % 300;
+        for (size_t i = 0; i < sizeof text; i++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            text[i] =
+                (random >> 40) % 3 ? alphabet[(random >> 20) % (sizeof alphabet - 1)] : 'x';
+            if (round % 2 && i % 5 == 0)
+                text[i] = i % 15 == 10 ? '\n' : ',';
+        }
+        text[len] = '\n';
+        for (const struct scanner *s = scanners; s->name; s++) {
+            struct scan a = {text, text + len, {0}, 5}, b = a;
+            memcpy(a.want, wants[round % 3], 3);
+            memcpy(b.want, wants[round % 3], 3);
+            if (!s->runs_here())
+                continue;
+            size_t n = plain->rows(&a, due, 40);
+            assert_int_equal(s->rows(&b, got, 40), n);
+            assert_ptr_equal(a.at, b.at);
+            assert_int_equal(a.lines, b.lines);
+            for (size_t i = 0; i < n; i++)
+                for (int k = 0; k < WANTED; k++) {
+                    assert_ptr_equal(due[i].at[k], got[i].at[k]);
+                    assert_int_equal(due[i].len[k], got[i].len[k]);
+                    assert_int_equal(due[i].escaped, got[i].escaped);
+                    assert_int_equal(due[i].line, got[i].line);
+                }
+            rows += n;
+        }
+    }
+    assert_true(rows > 10000);
+}
+
+/* Splitting with every scanner is splitting without one, however the data grows. */
+static void every_scanner_splits_alike(void **state)
+{
+    static const char alphabet[] = ",,\"\"\n\rab";
+    char text[400 + BYTES_SLACK];
+    uint64_t random = 99;
+
+    (void)state;
+    for (unsigned round = 0; round < 30000; round++) {
+        size_t len = 60 + round % 340;
+        for (size_t i = 0; i < sizeof text; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            /* mostly rows as they should be, so that many are taken 64 bytes at a time */
+            text[i] = round % 4 ? "\"a\"\"b\",c\n"[(i + random % 3 / 2) % 9]
+                                : alphabet[(random >> 33) % (sizeof alphabet - 1)];
+            if ((random >> 40) % 100 < round % 7)
+                text[i] = alphabet[(random >> 33) % (sizeof alphabet - 1)];
+        }
+        for (const struct scanner *sc = scanners; sc->name; sc++) {
+            struct split due = {0}, got = {0};
+            if (!sc->runs_here())
+                continue;
+            for (size_t to = round % 90; to < len; to += 1 + random % 150) {
+                split_scan(&due, NULL, text, to, false, SPLIT_LAST_ROW_END);
+                split_scan(&got, sc, text, to, false, SPLIT_LAST_ROW_END);
+                assert_int_equal(got.at, due.at);
+                assert_int_equal(got.boundary, due.boundary);
+                assert_int_equal(got.inside, due.inside);
+            }
+        }
+    }
+}
+
+/* What a scanner takes is what the reader of single rows makes of it. */
+static void a_scanner_takes_only_what_is_read_alike_byte_by_byte(void **state)
+{
+    static const char alphabet[] = ",,,,\"\"\"\n\r\nab";
+    const struct columns columns = {.count = 3, .song = 0, .date = 1, .plays = 2};
+    char text[64 + BYTES_SLACK];
+    uint64_t random = 1234567;
+    size_t quoted = 0;
+
+    (void)state;
+    for (unsigned round = 0; round < 300000; round++) {
+        size_t len = 1 + round % 40;
+        for (size_t i = 0; i < sizeof text; i++) {
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407u;
+            text[i] = alphabet[(random >> 33) % (sizeof alphabet - 1)];
+        }
+        text[len] = '\n';
+        struct scan s = {text, text + len, {0, 1, 2}, 0};
+        struct item item;
+        struct row row;
+        if (scanner_best()->rows(&s, &item, 1) == 0)
+            continue;
+        row_read(&row, text, text + len, &columns);
+        assert_int_equal(row.fault, -1);
+        assert_int_equal(row.lines, 1);
+        assert_ptr_equal(s.at, row.next);
+        const struct field *fields[] = {&row.song, &row.date, &row.plays};
+        for (int k = 0; k < WANTED; k++) {
+            assert_ptr_equal(item.at[k], fields[k]->at);
+            assert_int_equal(item.len[k], fields[k]->len);
+        }
+        assert_int_equal(item.escaped, row.song.escaped);
+        quoted += row.song.escaped;
+    }
+    assert_true(quoted > 20);
 }
 
 int main(void)
@@ -264,10 +502,14 @@ int main(void)
         cmocka_unit_test(rows_end_at_the_same_places_however_the_data_grows),
         cmocka_unit_test(byte_by_byte_each_row_end_is_found),
         cmocka_unit_test(line_ends_count_once_across_pieces),
-        cmocka_unit_test(totals_are_kept_by_song_and_day_and_sorted),
+        cmocka_unit_test(every_scanner_reads_the_same_rows),
+        cmocka_unit_test(every_scanner_splits_alike),
+        cmocka_unit_test(a_scanner_takes_only_what_is_read_alike_byte_by_byte),
+        cmocka_unit_test(songs_are_sorted_by_their_bytes_whatever_they_share),
         cmocka_unit_test(a_table_reserves_no_more_than_its_budget),
         cmocka_unit_test(an_empty_table_takes_one_total_whatever_its_budget),
         cmocka_unit_test(a_sum_past_128_bits_is_marked),
+        cmocka_unit_test(sums_are_exact_by_every_way_a_row_may_take),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

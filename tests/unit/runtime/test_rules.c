@@ -146,7 +146,8 @@ static const struct {
      ATTEMPT_FAILED,
      ERROR_CRASH,
      "signal",
-     "the job's process was killed by signal 9 (SIGKILL) after 0.1 s; peak memory below 11 MiB"},
+     "the job's process was killed by signal 9 (SIGKILL) after 0.1 s; peak memory below 11 "
+     "MiB"},
     {{DEATH_DEADLINE, SIGTERM, 1510, 700, 5 * MIB, 1500, 0},
      ATTEMPT_FAILED,
      ERROR_TIMEOUT,

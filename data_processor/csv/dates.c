@@ -1,0 +1,108 @@
+#include "dates.h"
+
+#include <stdlib.h>
+
+enum { FIRST_SLOTS = 16 };
+
+void dates_release(struct dates *d)
+{
+    free(d->recent);
+    free(d->slots);
+    free(d->days);
+    *d = (struct dates){0};
+}
+
+int dates_hurry(struct dates *d)
+{
+    d->recent = calloc(DATES_RECENT, sizeof *d->recent);
+    return d->recent ? 0 : DATES_NO_MEMORY;
+}
+
+static uint32_t dates_place(uint64_t text, uint16_t rest)
+{
+    /* odd multipliers spread the digits over the upper half */
+    return (
+        uint32_t)((text * UINT64_C(0x9E3779B97F4A7C15) + rest * UINT64_C(0xC2B2AE3D27D4EB4F)) >>
+                  32);
+}
+
+static void put(struct dates *d, struct date_slot slot)
+{
+    uint32_t at = dates_place(slot.text, slot.rest);
+
+    while (d->slots[at & (d->slot_count - 1)].text)
+        at++;
+    d->slots[at & (d->slot_count - 1)] = slot;
+}
+
+/* Keeps the slots at most half full. */
+static int grow(struct dates *d)
+{
+    uint32_t old_count = d->slot_count, count = old_count ? 2 * old_count : FIRST_SLOTS;
+    struct date_slot *old = d->slots;
+
+    if (d->count < old_count / 2)
+        return 0;
+    uint32_t *days = realloc(d->days, count / 2 * sizeof *days);
+    if (!days)
+        return DATES_NO_MEMORY;
+    d->days = days;
+    d->slots = calloc(count, sizeof *d->slots);
+    if (!d->slots) {
+        d->slots = old;
+        return DATES_NO_MEMORY;
+    }
+    d->slot_count = count;
+    for (uint32_t i = 0; i < old_count; i++)
+        if (old[i].text)
+            put(d, old[i]);
+    free(old);
+    return 0;
+}
+
+static int add(struct dates *d, struct date_slot *slot)
+{
+    slot->id = (uint16_t)d->count;
+    if (grow(d) != 0)
+        return DATES_NO_MEMORY;
+    put(d, *slot);
+    d->days[d->count++] = slot->day;
+    return 0;
+}
+
+static const struct date_slot *find(const struct dates *d, uint64_t text, uint16_t rest)
+{
+    if (d->slot_count == 0)
+        return NULL;
+    for (uint32_t at = dates_place(text, rest);; at++) {
+        const struct date_slot *s = &d->slots[at & (d->slot_count - 1)];
+        if (s->text == 0)
+            return NULL;
+        if (s->text == text && s->rest == rest)
+            return s;
+    }
+}
+
+int dates_search(struct dates *d, const char *text, size_t len)
+{
+    struct date_slot slot;
+
+    if (!date_parse(text, len, &slot.day))
+        return DATES_BAD;
+    slot.text = load64(text);
+    slot.rest = dates_rest(text);
+    const struct date_slot *found = find(d, slot.text, slot.rest);
+    if (found)
+        slot = *found;
+    else if (add(d, &slot) != 0)
+        return DATES_NO_MEMORY;
+    if (d->recent)
+        d->recent[dates_recent_place(slot.text, slot.rest)] = slot;
+    return slot.id;
+}
+
+size_t dates_bytes(uint32_t count)
+{
+    /* slots (three times while they grow), days, and a sum with its number in each thread */
+    return (size_t)count * (6 * sizeof(struct date_slot) + 4 + sizeof(uint128) + 8);
+}

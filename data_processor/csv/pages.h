@@ -1,0 +1,22 @@
+/* pages.h - large arrays on large pages.
+ *
+ * Rows touch their songs in no order. With pages of 4 KiB each touch misses the cache of
+ * addresses too; in a table of a million songs that was half of all time. From PAGES_LEAST on
+ * an array is mapped on a boundary of 2 MiB and the kernel is asked for pages of that size;
+ * it grows without being copied. Smaller ones are malloc's. */
+#ifndef CSV_PAGES_H
+#define CSV_PAGES_H
+
+#include <stddef.h>
+
+enum { PAGES_LEAST = 2 << 20 };
+
+/* `bytes` zeros, or NULL. */
+void *pages_new(size_t bytes);
+
+/* Makes an array of `old_bytes` larger; what is new holds anything. NULL: nothing changed. */
+void *pages_grow(void *old, size_t old_bytes, size_t bytes);
+
+void pages_free(void *array, size_t bytes);
+
+#endif
