@@ -132,6 +132,28 @@ static int parse_flags(struct request *r, int argc, char **argv, struct err *err
     return rc;
 }
 
+/* The one name that a file has, also when it does not exist yet (its folder must). */
+static bool true_name(const char *path, char ret[PATH_MAX])
+{
+    char folder[PATH_MAX], real[PATH_MAX];
+    const char *slash = strrchr(path, '/');
+
+    if (realpath(path, ret))
+        return true;
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    return realpath(folder, real) &&
+           snprintf(ret, PATH_MAX, "%s/%s", real, slash ? slash + 1 : path) < PATH_MAX;
+}
+
+static bool is_same_file(const char *a, const char *b)
+{
+    char real_a[PATH_MAX], real_b[PATH_MAX];
+
+    return strcmp(a, b) == 0 ||
+           (true_name(a, real_a) && true_name(b, real_b) && strcmp(real_a, real_b) == 0);
+}
+
 static int parse(struct request *r, int argc, char **argv, struct err *err)
 {
     int rc = parse_flags(r, argc, argv, err);
@@ -144,8 +166,9 @@ static int parse(struct request *r, int argc, char **argv, struct err *err)
         return err_set(err, -E_BAD_VALUE, "--rejects needs --on-bad-row skip");
     r->in = argv[optind];
     r->out = argv[optind + 1];
-    if (r->rejects && strcmp(r->rejects, r->out) == 0)
-        return err_set(err, -E_BAD_VALUE, "--rejects and the output are the same file");
+    if (r->rejects && (is_same_file(r->rejects, r->out) || is_same_file(r->rejects, r->in)))
+        return err_set(err, -E_BAD_VALUE, "--rejects names the same file as the %s",
+                       is_same_file(r->rejects, r->out) ? "output" : "input");
     return 0;
 }
 

@@ -81,6 +81,8 @@ class Command(unittest.TestCase):
                           ["in.csv", "out.csv", "--on-bad-row", "ignore"],
                           ["in.csv", "out.csv", "--rejects", "r.csv"],
                           ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "out.csv"],
+                          ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "./out.csv"],
+                          ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "./in.csv"],
                           ["in.csv", "out.csv", "--unknown"], ["in.csv", "out.csv", "--memory"]):
             ran = self.run_it(*arguments)
             self.assertEqual(ran.returncode, 2, arguments)
