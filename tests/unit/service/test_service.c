@@ -488,7 +488,7 @@ static void a_service_stops_while_its_reaper_returns_tasks(void **state)
     f->config.lease_ms = 1;
     f->config.max_attempts = 100;
     submit_noop(begin(f), id);
-    for (int i = 0; i < 20; i++) {
+    for (int i = 0; i < 5; i++) {
         claim_now(f->service);
         service_stop_free(f->service);
         begin(f);
