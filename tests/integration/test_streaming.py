@@ -49,10 +49,13 @@ class Streaming(Case):
         answer = manager.call("POST", UPLOAD, body, headers)
         key = manager.show(answer.json["task_id"])["file_input_path"]
         self.assertEqual((manager.storage / key).stat().st_size, count * len(BLOCK) + 26)
+        result = "processed_data/large.csv"
+        (manager.storage / result).hardlink_to(manager.storage / key)
         manager.call("PUT", f"/v1/tasks/status/{answer.json['task_id']}",
                      data={"status": "PROCESSING"})
-        manager.post("/v1/data_processor/notify", {"task_id": answer.json["task_id"],
-                                                   "status": "DONE", "file_output_path": key})
+        done = manager.post("/v1/data_processor/notify", {
+            "task_id": answer.json["task_id"], "status": "DONE", "file_output_path": result})
+        self.assertEqual(done.status, 200, done)
         self.assertEqual(len(manager.download(answer.json["task_id"]).body),
                          count * len(BLOCK) + 26)
         self.assert_small(manager)
