@@ -41,6 +41,11 @@ static void *map(size_t bytes)
     return at;
 }
 
+size_t pages_held(size_t bytes)
+{
+    return bytes < PAGES_LEAST ? bytes : whole_pages(bytes);
+}
+
 void *pages_new(size_t bytes)
 {
     return bytes < PAGES_LEAST ? calloc(1, bytes) : map(bytes);

@@ -17,6 +17,9 @@ void *pages_new(size_t bytes);
 /* Makes an array of `old_bytes` larger; what is new holds anything. NULL: nothing changed. */
 void *pages_grow(void *old, size_t old_bytes, size_t bytes);
 
+/* What an array of so many bytes takes once all of it was touched. */
+size_t pages_held(size_t bytes);
+
 void pages_free(void *array, size_t bytes);
 
 #endif

@@ -49,9 +49,11 @@ static size_t arena_held(const struct table *t)
 
 size_t table_used(const struct table *t)
 {
-    return arena_held(t) + t->index_slots * sizeof *t->index + dates_bytes(t->dates.count) +
+    return arena_held(t) + pages_held(t->index_slots * sizeof *t->index) +
+           dates_bytes(t->dates.count) +
            (t->dates.recent ? DATES_RECENT * sizeof(struct date_slot) : 0) + t->log.bytes +
-           t->dense_room * t->stride * sizeof *t->dense + t->wide_room * sizeof *t->wide;
+           pages_held(t->dense_room * t->stride * sizeof *t->dense) +
+           t->wide_room * sizeof *t->wide;
 }
 
 static uint64_t fold(uint64_t a, uint64_t b)
