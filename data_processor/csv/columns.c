@@ -62,14 +62,14 @@ static int find_columns(struct columns *c, uint64_t line, struct err *err)
 {
     const char *at = c->header, *end = c->header + c->header_len, *stop;
     size_t seen[WANTED] = {0}, place[WANTED] = {0};
+    bool text_behind = false;
 
     for (;; at = stop + 1) {
         struct field f;
         stop = field_read(at, end, &f);
+        text_behind = text_behind || f.text_behind;
         if (f.open_quote)
             return header_error(c, line, "a quote is still open at the end of the file", err);
-        if (f.text_behind)
-            return header_error(c, line, "text follows a closing quote", err);
         int name = wanted_index(&f);
         if (name >= 0) {
             seen[name]++;
@@ -79,6 +79,8 @@ static int find_columns(struct columns *c, uint64_t line, struct err *err)
         if (stop == end)
             break;
     }
+    if (text_behind) /* an open quote behind it would count for more */
+        return header_error(c, line, "text follows a closing quote", err);
     c->song = place[0];
     c->date = place[1];
     c->plays = place[2];

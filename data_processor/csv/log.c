@@ -23,7 +23,7 @@ static uint64_t *take_chunk(struct log *l)
     uint64_t *chunk = l->free_at;
 
     if (chunk == l->free_end) {
-        size_t bytes = l->large && l->slab_count >= FIRST_SLABS ? PAGES_LEAST : chunk_bytes(l);
+        size_t bytes = l->large && l->slab_count >= FIRST_SLABS ? PAGES_LARGE : chunk_bytes(l);
         if (l->slab_count == l->slab_room) {
             uint32_t room = l->slab_room ? 2 * l->slab_room : FIRST_SLABS;
             struct slab *slabs = realloc(l->slabs, room * sizeof *slabs);
@@ -94,6 +94,8 @@ int log_grow(struct log *l, uint32_t song)
     if (!chunk)
         return -E_NO_MEMORY;
     p->chunks[p->count++] = chunk;
+    if (p->count > l->most_chunks)
+        l->most_chunks = p->count;
     p->at = chunk;
     p->end = chunk + ((size_t)1 << l->chunk_bits);
     return 0;

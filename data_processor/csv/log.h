@@ -32,9 +32,10 @@ struct slab {
 struct log {
     struct log_part *parts;
     uint32_t part_count, part_room;
-    unsigned chunk_bits; /* records in a chunk: 2 to this power */
-    size_t bytes;        /* reserved */
-    uint64_t records;    /* in the parts that were sorted */
+    uint32_t most_chunks; /* in one part: so much scratch will be needed */
+    unsigned chunk_bits;  /* records in a chunk: 2 to this power */
+    size_t bytes;         /* reserved */
+    uint64_t records;     /* in the parts that were sorted */
     struct slab *slabs;
     uint32_t slab_count, slab_room;
     uint64_t *free_at, *free_end; /* what is left of the last slab */
@@ -54,6 +55,12 @@ size_t log_largest_part(const struct log *l);
  * ret_starts[song % PART_SONGS] becomes the place of the song's first record in the part. */
 void log_sort_part(struct log *l, uint32_t part, uint64_t *scratch,
                    uint32_t ret_starts[PART_SONGS]);
+
+/* What it holds and what sorting it will take. */
+static inline size_t log_held(const struct log *l)
+{
+    return l->bytes + ((size_t)l->most_chunks << l->chunk_bits) * sizeof(uint64_t);
+}
 
 static inline uint64_t log_record(uint32_t song, uint32_t date, uint64_t plays)
 {

@@ -5,72 +5,79 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static const size_t page = (size_t)2 << 20;
+enum { SMALL_PAGE = 4096 };
 
-static size_t whole_pages(size_t bytes)
+static size_t round_up(size_t bytes, size_t page)
 {
     return (bytes + page - 1) / page * page;
 }
 
-/* Address space on a boundary, without access until something is mapped there. */
-static char *reserve(size_t size)
+size_t pages_held(size_t bytes)
 {
-    char *all = mmap(NULL, size + page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return bytes < PAGES_LEAST
+               ? bytes
+               : round_up(bytes, bytes < PAGES_LARGE ? SMALL_PAGE : PAGES_LARGE);
+}
 
-    if (all == MAP_FAILED)
-        return NULL;
-    size_t before = whole_pages((uintptr_t)all) - (uintptr_t)all;
+/* Address space, on a boundary when it is for large pages. */
+static char *reserve(size_t size, int access)
+{
+    size_t extra = size < PAGES_LARGE ? 0 : PAGES_LARGE;
+    char *all = mmap(NULL, size + extra, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (all == MAP_FAILED || extra == 0)
+        return all == MAP_FAILED ? NULL : all;
+    size_t before = round_up((uintptr_t)all, PAGES_LARGE) - (uintptr_t)all;
     if (before)
         munmap(all, before);
-    munmap(all + before + size, page - before);
+    munmap(all + before + size, extra - before);
     return all + before;
 }
 
-static void *map(size_t bytes)
+static void *map(size_t size)
 {
-    size_t size = whole_pages(bytes);
-    char *at = reserve(size);
+    char *at = reserve(size, PROT_READ | PROT_WRITE);
 
-    if (!at)
-        return NULL;
-    if (mprotect(at, size, PROT_READ | PROT_WRITE) != 0) {
-        munmap(at, size);
-        return NULL;
-    }
-    madvise(at, size, MADV_HUGEPAGE);
+    if (at && size >= PAGES_LARGE)
+        madvise(at, size, MADV_HUGEPAGE);
     return at;
 }
 
 void *pages_new(size_t bytes)
 {
-    return bytes < PAGES_LEAST ? calloc(1, bytes) : map(bytes);
+    return bytes < PAGES_LEAST ? calloc(1, bytes) : map(pages_held(bytes));
+}
+
+/* Pages move by their entries; nothing is copied. */
+static void *move(void *old, size_t old_size, size_t size)
+{
+    char *at = reserve(size, PROT_NONE);
+
+    if (!at)
+        return NULL;
+    if (mremap(old, old_size, size, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED) {
+        munmap(at, size);
+        return NULL;
+    }
+    if (size >= PAGES_LARGE)
+        madvise(at, size, MADV_HUGEPAGE);
+    return at;
 }
 
 void *pages_grow(void *old, size_t old_bytes, size_t bytes)
 {
+    size_t old_size = pages_held(old_bytes), size = pages_held(bytes);
+
     if (bytes < PAGES_LEAST)
         return realloc(old, bytes);
-    if (old_bytes >= PAGES_LEAST && whole_pages(old_bytes) == whole_pages(bytes))
-        return old;
-    if (old_bytes < PAGES_LEAST) {
-        void *fresh = map(bytes);
-        if (fresh && old) {
-            memcpy(fresh, old, old_bytes);
-            free(old);
-        }
-        return fresh;
+    if (old_bytes >= PAGES_LEAST)
+        return old_size == size ? old : move(old, old_size, size);
+    void *fresh = map(size);
+    if (fresh && old) {
+        memcpy(fresh, old, old_bytes);
+        free(old);
     }
-    char *at = reserve(whole_pages(bytes));
-    if (!at)
-        return NULL;
-    /* whole pages move by their entries; nothing is copied */
-    void *moved = mremap(old, whole_pages(old_bytes), whole_pages(bytes),
-                         MREMAP_MAYMOVE | MREMAP_FIXED, at);
-    if (moved == MAP_FAILED) {
-        munmap(at, whole_pages(bytes));
-        return NULL;
-    }
-    return moved;
+    return fresh;
 }
 
 void pages_free(void *array, size_t bytes)
@@ -78,5 +85,5 @@ void pages_free(void *array, size_t bytes)
     if (bytes < PAGES_LEAST)
         free(array);
     else
-        munmap(array, whole_pages(bytes));
+        munmap(array, pages_held(bytes));
 }

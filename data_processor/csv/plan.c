@@ -31,7 +31,9 @@ void csv_plan_make(const struct csv_options *options, struct csv_plan *ret_plan)
     size_t block = clamp(share / 16, 4 * KIB, 256 * KIB);
     size_t run_buffer = clamp(share / 8, 4 * KIB, 64 * KIB);
     size_t out = clamp(share / 16, 4 * KIB, 1 * MIB);
-    size_t other = block + out + run_buffer;
+    /* small tables grow in steps that are large for them */
+    size_t spare = share < 16 * MIB ? share / 16 : 0;
+    size_t other = block + out + run_buffer + spare;
     *ret_plan = (struct csv_plan){
         .threads = threads,
         .block_bytes = block,

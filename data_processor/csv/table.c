@@ -42,16 +42,18 @@ void table_release(struct table *t)
 /* Of a large array only the pages that were touched are there. */
 static size_t arena_held(const struct table *t)
 {
-    size_t touched = (t->arena_len / PAGES_LEAST + 1) * PAGES_LEAST;
+    size_t touched = (t->arena_len / PAGES_LARGE + 1) * PAGES_LARGE;
 
     return t->arena_room < touched ? t->arena_room : touched;
 }
 
 size_t table_used(const struct table *t)
 {
-    return arena_held(t) + t->index_slots * sizeof *t->index + dates_bytes(t->dates.count) +
-           (t->dates.recent ? DATES_RECENT * sizeof(struct date_slot) : 0) + t->log.bytes +
-           t->dense_room * t->stride * sizeof *t->dense + t->wide_room * sizeof *t->wide;
+    return arena_held(t) + pages_held(t->index_slots * sizeof *t->index) +
+           dates_bytes(t->dates.count) +
+           (t->dates.recent ? DATES_RECENT * sizeof(struct date_slot) : 0) + log_held(&t->log) +
+           pages_held(t->dense_room * t->stride * sizeof *t->dense) +
+           t->wide_room * sizeof *t->wide;
 }
 
 static uint64_t fold(uint64_t a, uint64_t b)
@@ -112,7 +114,7 @@ static int reserve_arena(struct table *t, size_t more)
     if (least <= t->arena_room)
         return 0;
     size_t room = next_room(t, t->arena_room, FIRST_ARENA, least, 1, false);
-    if (room < least && t->arena_room >= PAGES_LEAST && allowed(t, table_used(t) + more))
+    if (room < least && t->arena_room >= PAGES_LARGE && allowed(t, table_used(t) + more))
         room = t->arena_room + t->arena_room / 4; /* address space is no memory */
     if (room < least || room / 8 >= UINT32_MAX)
         return TABLE_FULL;
@@ -185,7 +187,7 @@ int table_reserve(struct table *t, size_t rows, size_t song_bytes_more)
                         rows * sizeof(struct wide) + dates_bytes((uint32_t)rows)) ||
         t->dates.count + rows > DATES_MAX)
         return TABLE_FULL;
-    t->log.large = t->budget >= 16 * PAGES_LEAST && allowed(t, table_used(t) + 2 * PAGES_LEAST);
+    t->log.large = t->budget >= 16 * PAGES_LARGE && allowed(t, table_used(t) + 2 * PAGES_LARGE);
     if (!t->dates.recent && t->budget >= HURRY_BUDGET && dates_hurry(&t->dates) != 0)
         return -E_NO_MEMORY;
     int rc = reserve_arena(t, arena);
@@ -323,7 +325,8 @@ static int sort_log(struct table *t)
 {
     struct entry *e = (struct entry *)(void *)t->arena;
     uint32_t starts[PART_SONGS];
-    uint64_t *scratch = malloc(log_largest_part(&t->log) * sizeof *scratch + 1);
+    size_t bytes = log_largest_part(&t->log) * sizeof(uint64_t);
+    uint64_t *scratch = pages_grow(NULL, 0, bytes + 1);
 
     if (!scratch)
         return -E_NO_MEMORY;
@@ -333,7 +336,7 @@ static int sort_log(struct table *t)
         for (uint32_t id = first; id < last && id < t->song_count; id++, e = next_entry(e))
             e->start = starts[id - first];
     }
-    free(scratch);
+    pages_free(scratch, bytes + 1);
     return 0;
 }
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """`data_processor aggregate` as a user meets it: files, pipes, exit codes, what is left behind."""
 import os
+import pty
 import signal
 import stat
 import subprocess
@@ -42,6 +43,17 @@ class Command(unittest.TestCase):
 
     def left(self):
         return sorted(os.listdir(self.dir))
+
+    def test_a_terminal_sees_a_bar_that_is_gone_at_the_end(self):
+        ours, theirs = pty.openpty()
+        ran = subprocess.run([PROGRAM, "aggregate", "in.csv", "out.csv"], stderr=theirs,
+                             cwd=self.dir, timeout=60)
+        os.close(theirs)
+        seen = os.read(ours, 65536)
+        os.close(ours)
+        self.assertEqual(ran.returncode, 0)
+        self.assertRegex(seen, rb"\[[#.]{24}\] +\d+ %, 0 MB read, 0.0 million rows, \d+ MB/s")
+        self.assertRegex(seen.split(b"\r\x1b[K")[-1], rb"^aggregate: 3 rows in")
 
     def test_a_file_becomes_its_totals_and_a_summary(self):
         ran = self.run_it("in.csv", "out.csv")

@@ -311,6 +311,38 @@ static void spilling_changes_no_byte(void **state)
     buf_release(&b);
 }
 
+/* Arrays on large pages and their growth, against the same rows spilled from small ones. */
+static void many_songs_in_memory_are_what_they_are_spilled(void **state)
+{
+    struct buf b = BUF_INIT;
+
+    (void)state;
+    buf_append_str(&b, HEADER);
+    for (unsigned i = 0; i < 400000; i++)
+        buf_printf(&b, "a song with the number %u,2024-%02u-%02u,%u\n",
+                   i * 2654435761u % 190027, i % 12 + 1, i % 28 + 1, i);
+    assert_true(buf_ok(&b));
+    struct csv_result whole = run_text(b.data, b.len, &(struct csv_options){.threads = 1});
+    assert_int_equal(whole.rc, 0);
+    assert_int_equal(whole.stats.spilled_runs, 0);
+    static const struct {
+        unsigned threads;
+        int64_t memory;
+    } ways[] = {{3, 256 << 20}, {2, 16 << 20}, {7, 4 << 20}, {64, 64 << 20}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct csv_options options = {.threads = ways[i].threads,
+                                      .memory_bytes = ways[i].memory};
+        struct csv_result r = run_text(b.data, b.len, &options);
+        assert_int_equal(r.rc, 0);
+        assert_int_equal(r.stats.groups, whole.stats.groups);
+        assert_int_equal(r.out_len, whole.out_len);
+        assert_memory_equal(r.out, whole.out, whole.out_len);
+        csv_result_release(&r);
+    }
+    csv_result_release(&whole);
+    buf_release(&b);
+}
+
 struct seen {
     struct csv_progress last;
     unsigned calls;
@@ -415,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_quote_left_open_in_a_long_file_costs_no_memory),
         cmocka_unit_test(a_header_without_end_is_refused),
         cmocka_unit_test(spilling_changes_no_byte),
+        cmocka_unit_test(many_songs_in_memory_are_what_they_are_spilled),
         cmocka_unit_test(progress_ends_with_all_bytes_as_they_lie_on_disk),
     };
 
