@@ -117,8 +117,8 @@ static void plays_are_digits_up_to_128_bits(void **state)
     for (unsigned byte = 0; byte < 256; byte++) /* anywhere among up to 20 digits */
         for (size_t len = 1; len <= 20; len++)
             for (size_t at = 0; at < len; at++) {
-                char digits[20];
-                memset(digits, '3', sizeof digits);
+                char digits[21] = ""; /* strspn below wants an end */
+                memset(digits, '3', sizeof digits - 1);
                 digits[at] = (char)byte;
                 bool good = byte >= '0' && byte <= '9';
                 assert_int_equal(parse_plays(digits, len, &n),
