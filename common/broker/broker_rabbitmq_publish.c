@@ -18,7 +18,7 @@
 
 enum { WINDOW = 24, STALL_MS = 2000 };
 
-enum progress { TODO, SENT, UNTAKEN, CONFIRMED, REFUSED, PROGRESS__COUNT };
+enum progress { UNSENT, SENT, UNTAKEN, CONFIRMED, REFUSED, PROGRESS__COUNT };
 
 /* The messages of one queue; it has the index of the first of them. */
 struct lane {
@@ -29,7 +29,7 @@ struct lane {
 struct batch {
     const struct broker_message *messages;
     size_t count;
-    size_t in[PROGRESS__COUNT]; /* how many messages are TODO, SENT ... */
+    size_t in[PROGRESS__COUNT]; /* how many messages are UNSENT, SENT ... */
     uint64_t number[BROKER_BATCH_MAX];
     enum progress progress[BROKER_BATCH_MAX];
     size_t lane_of[BROKER_BATCH_MAX];
@@ -79,7 +79,7 @@ static void batch_init(const struct rabbit *r, struct batch *batch,
 
     memset(batch, 0, sizeof *batch);
     batch->messages = messages;
-    batch->count = batch->in[TODO] = count;
+    batch->count = batch->in[UNSENT] = count;
     batch->moved_at_ms = now_ms;
     batch->patience_ms = timeout_ms / 2; /* leaves as much for sending the rest again */
     for (size_t i = 0; i < count; i++) {
@@ -162,7 +162,7 @@ static bool may_send(struct batch *batch, size_t i)
 {
     const struct lane *lane = lane_of(batch, i);
 
-    return batch->progress[i] == TODO &&
+    return batch->progress[i] == UNSENT &&
            (lane->suspect ? batch->steady_left == 0 && lane->open == 0 : lane->open < WINDOW);
 }
 
@@ -170,7 +170,7 @@ static bool may_send(struct batch *batch, size_t i)
  * has arrived was read before (which also finds out that the link is dead). */
 static int send_todo(struct rabbit *r, struct batch *batch)
 {
-    for (size_t i = 0; i < batch->count && batch->in[TODO] > 0; i++) {
+    for (size_t i = 0; i < batch->count && batch->in[UNSENT] > 0; i++) {
         int rc;
 
         if (!may_send(batch, i))
@@ -244,7 +244,7 @@ static int start_over(struct rabbit *r, struct batch *batch)
         if (is_done(batch->progress[i]))
             continue;
         lane_of(batch, i)->open = 0;
-        move(batch, i, guilty[batch->lane_of[i]] ? REFUSED : TODO);
+        move(batch, i, guilty[batch->lane_of[i]] ? REFUSED : UNSENT);
     }
     batch->confirmed_to = 0;
     return 0;
