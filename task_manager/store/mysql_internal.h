@@ -15,9 +15,20 @@
 
 enum my_stmt {
 #define S(name, sql) MY_##name,
+#define L(name, head, row, tail)
 #include "mysql.def"
 #undef S
+#undef L
     MY__COUNT
+};
+
+enum my_list {
+#define S(name, sql)
+#define L(name, head, row, tail) MY_##name,
+#include "mysql.def"
+#undef S
+#undef L
+    MY_LIST__COUNT
 };
 
 /* What a failure means for the transaction. */
@@ -28,13 +39,27 @@ enum my_fault {
     FAULT_FINAL
 };
 
+/* A statement over many rows is prepared for these numbers of them. */
+enum { MY_SIZES = 4, MY_ROWS_MAX = 64 };
+
+/* Room for one parameter. */
+union my_value {
+    int64_t number;
+    double real;
+    uint8_t id[ID_BYTES];
+};
+
 struct my_conn {
     MYSQL *my;
     MYSQL_STMT *stmts[MY__COUNT]; /* prepared at first use, gone with the connection */
-    unsigned error;               /* number of the last failure, 0 for none */
-    bool spoiled;                 /* a ROLLBACK failed: not to be used again */
-    int64_t probe_seq;            /* the last event this transaction wrote, 0 for none */
-    char probe_id[ID_TEXT_MAX];   /* and the task it is about */
+    MYSQL_STMT *lists[MY_LIST__COUNT][MY_SIZES];
+    MYSQL_BIND *in; /* parameters of the statement that is being begun */
+    union my_value *values;
+    unsigned in_room;
+    unsigned error;             /* number of the last failure, 0 for none */
+    bool spoiled;               /* a ROLLBACK failed: not to be used again */
+    int64_t probe_seq;          /* the last event this transaction wrote, 0 for none */
+    char probe_id[ID_TEXT_MAX]; /* and the task it is about */
     struct my_conn *next;
 };
 
@@ -65,7 +90,7 @@ int my_exec(struct my_conn *c, const char *sql, struct err *err);
 
 /* -- one run of a statement: begin, parameters, outputs, then run or (exec, next..., end) -- */
 
-enum { MY_IN_MAX = 40, MY_OUT_MAX = 32 };
+enum { MY_OUT_MAX = 32 };
 
 enum my_out_kind {
     MY_OUT_INT,
@@ -93,15 +118,17 @@ struct my_query {
     int rc; /* a failure of begin, told by exec */
     struct err why;
     unsigned ins, outs;
-    MYSQL_BIND in[MY_IN_MAX];
-    int64_t numbers[MY_IN_MAX];
-    double reals[MY_IN_MAX];
-    uint8_t ids[MY_IN_MAX][ID_BYTES];
     MYSQL_BIND out[MY_OUT_MAX];
     struct my_out outputs[MY_OUT_MAX];
 };
 
+/* On one connection, the parameters of a statement are all given before the next one begins. */
 void my_begin(struct my_query *q, struct my_conn *c, enum my_stmt which);
+/* A statement with the parameters of several rows; returns for how many of `left`, at least
+ * one. Exact: as many as a prepared form takes, at most `left`. Otherwise it may be more than
+ * `left` up to MY_ROWS_MAX: the caller repeats its last row. */
+size_t my_begin_rows(struct my_query *q, struct my_conn *c, enum my_list which, size_t left);
+size_t my_begin_padded(struct my_query *q, struct my_conn *c, enum my_list which, size_t left);
 /* The same for SQL made at run time (from constant pieces only); ends with my_drop. */
 void my_begin_sql(struct my_query *q, struct my_conn *c, const char *sql);
 void my_int(struct my_query *q, int64_t value);
@@ -166,10 +193,22 @@ struct my_task_row {
 void my_out_task(struct my_query *q, struct my_task_row *row);
 void my_task_finish(struct my_task_row *row, struct task *ret);
 
-/* The rows that go with a change of state; they copy the task's row as it is now. */
-int my_add_event(struct my_conn *c, const char *id, int from, int to, const char *actor,
-                 const char *detail, struct err *err);
-int my_announce(struct my_conn *c, const char *id, struct err *err);
+/* The rows that go with a change of state. */
+struct my_event {
+    const char *id;
+    int from, to, attempt;
+    const char *actor, *detail; /* NULL: "" */
+};
+int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
+                  struct err *err);
+
+struct my_notice { /* of the outbox */
+    const char *id, *type, *queue;
+    int attempt;
+    int64_t at_ms, delay_ms; /* due at a time, or when that is 0 after a delay */
+};
+int my_announce(struct my_conn *c, const struct my_notice *items, size_t count,
+                struct err *err);
 /* 1 and the state when there is such a task, 0 when not. */
 int my_task_state(struct my_conn *c, const char *id, enum task_state *ret, struct err *err);
 

@@ -1,6 +1,8 @@
 /* store_mysql_claim.c - starting attempts and keeping them alive. */
 #include "mysql_internal.h"
 
+#include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,7 @@ struct claim_args {
     size_t count, capacity;
     size_t *wanted;   /* per queue, by look_into_queues */
     size_t seen, due; /* ready tasks seen in all; tasks found that must be woken first */
+    int64_t now_ms;   /* the database's clock when the rows were locked */
 };
 
 static int add_candidate(struct claim_args *a, const struct candidate *found, struct err *err)
@@ -27,14 +30,14 @@ static int add_candidate(struct claim_args *a, const struct candidate *found, st
     return 0;
 }
 
-/* Appends the best waiting tasks of a queue, at most limit; `which` says whether to lock. */
-static int find_in_queue(struct my_conn *c, struct claim_args *a, enum my_stmt which,
-                         size_t queue, size_t limit, struct err *err)
+/* Appends the best waiting tasks of a queue, at most limit, to the candidates. */
+static int find_in_queue(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
+                         struct err *err)
 {
     struct my_query q;
     struct candidate found = {.queue = queue};
 
-    my_begin(&q, c, which);
+    my_begin(&q, c, MY_READY);
     my_text(&q, a->claim->queues[queue]);
     my_int(&q, (int64_t)limit);
     my_out_id(&q, found.id);
@@ -70,7 +73,7 @@ static int look_into_queues(struct my_conn *c, struct claim_args *a, struct err 
 
     a->count = 0;
     for (size_t i = 0; i < a->claim->queue_count && !rc; i++)
-        rc = find_in_queue(c, a, MY_READY, i, limit, err);
+        rc = find_in_queue(c, a, i, limit, err);
     if (!rc && a->count)
         candidates_sort(a->candidates, a->count);
     memset(a->wanted, 0, a->claim->queue_count * sizeof *a->wanted);
@@ -116,6 +119,44 @@ static int wake_delayed(struct my_conn *c, struct claim_args *a, struct err *err
     return rc < 0 ? rc : 0;
 }
 
+/* Runs a locking read that tells whole tasks and the time; appends them to the claimed. */
+static int lock_rows(struct my_query *q, struct claim_args *a, struct err *err)
+{
+    struct my_task_row row;
+
+    my_out_task(q, &row);
+    my_out_int(q, &a->now_ms);
+    int rc = my_query_exec(q, err);
+    while (!rc && (rc = my_next(q, err)) > 0) {
+        assert(*a->ret_count < (size_t)a->claim->limit);
+        my_task_finish(&row, &a->ret[(*a->ret_count)++].task);
+        rc = 0;
+    }
+    my_end(q);
+    return rc;
+}
+
+static int lock_in_queue(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
+                         struct err *err)
+{
+    struct my_query q;
+
+    my_begin(&q, c, MY_READY_LOCK);
+    my_text(&q, a->claim->queues[queue]);
+    my_int(&q, (int64_t)limit);
+    return lock_rows(&q, a, err);
+}
+
+static int compare_claimed(const void *a, const void *b)
+{
+    const struct task *x = &((const struct claimed *)a)->task;
+    const struct task *y = &((const struct claimed *)b)->task;
+
+    if (x->priority != y->priority)
+        return x->priority > y->priority ? -1 : 1;
+    return strcmp(x->id, y->id);
+}
+
 /* Locks as many tasks of each queue as are wanted, passing over those that others have
  * locked. When others were faster everywhere, the first queue that has any will do. */
 static int lock_in_queues(struct my_conn *c, struct claim_args *a, struct err *err)
@@ -123,80 +164,99 @@ static int lock_in_queues(struct my_conn *c, struct claim_args *a, struct err *e
     const size_t queues = a->claim->queue_count;
     int rc = 0;
 
-    a->count = 0;
     for (size_t i = 0; i < queues && !rc; i++) {
         if (a->wanted[i])
-            rc = find_in_queue(c, a, MY_READY_LOCK, i, a->wanted[i], err);
+            rc = lock_in_queue(c, a, i, a->wanted[i], err);
     }
-    for (size_t i = 0; i < queues && !rc && a->seen && a->count == 0; i++)
-        rc = find_in_queue(c, a, MY_READY_LOCK, i, (size_t)a->claim->limit, err);
-    if (!rc && a->count)
-        candidates_sort(a->candidates, a->count);
+    for (size_t i = 0; i < queues && !rc && a->seen && *a->ret_count == 0; i++)
+        rc = lock_in_queue(c, a, i, (size_t)a->claim->limit, err);
+    if (!rc && *a->ret_count > 1)
+        qsort(a->ret, *a->ret_count, sizeof *a->ret, compare_claimed);
     return rc;
 }
 
-static int begin_attempt(struct my_conn *c, const char *id, struct err *err)
+static int lock_one(struct my_conn *c, struct claim_args *a, struct err *err)
 {
     struct my_query q;
 
-    my_begin(&q, c, MY_ATTEMPT_ADD);
-    my_id(&q, id);
-    return my_run(&q, NULL, err);
+    my_begin(&q, c, MY_ONE_LOCK);
+    my_id(&q, a->claim->task_id);
+    return lock_rows(&q, a, err);
 }
 
-static int read_claimed(struct my_conn *c, const char *id, struct task *ret, struct err *err)
-{
-    struct my_query q;
-    struct my_task_row row;
+/* -- beginning the attempts of what is locked -- */
 
-    my_begin(&q, c, MY_TASK_GET);
-    my_id(&q, id);
-    my_out_task(&q, &row);
-    int rc = my_one(&q, err);
-    if (rc > 0)
-        my_task_finish(&row, ret);
-    if (rc == 0)
-        return err_set(err, -E_BUG, "a task was claimed and is gone");
-    return rc < 0 ? rc : 0;
+static int mark_claimed(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    const size_t count = *a->ret_count;
+    int rc = 0;
+
+    for (size_t from = 0; from < count && !rc; from += MY_ROWS_MAX) {
+        struct my_query q;
+        int64_t changes = 0, wanted = (int64_t)(count - from);
+        size_t places = my_begin_padded(&q, c, MY_CLAIM, count - from);
+        my_text(&q, a->ret->token);
+        my_text_in(&q, a->claim->worker, TASK_WORKER_MAX);
+        my_int(&q, a->now_ms);
+        my_int(&q, a->now_ms + a->claim->lease_ms);
+        for (size_t i = from; i < from + places; i++)
+            my_id(&q, a->ret[i < count ? i : count - 1].task.id);
+        rc = my_run(&q, &changes, err);
+        if (!rc && changes != (wanted < MY_ROWS_MAX ? wanted : MY_ROWS_MAX))
+            rc = err_set(err, -E_BUG, "a locked task changed under a claim");
+    }
+    return rc;
 }
 
-/* Claims one task when it is still to be had. */
-static int claim_one(struct my_conn *c, struct claim_args *a, const char *id, struct err *err)
+static int note_claimed(struct my_conn *c, struct claim_args *a, struct err *err)
 {
-    struct claimed *ret = &a->ret[*a->ret_count];
-    struct my_query q;
-    int64_t changes = 0;
+    struct my_event *events = calloc(*a->ret_count, sizeof *events);
 
-    token_new(ret->token);
-    my_begin(&q, c, MY_CLAIM);
-    my_text(&q, ret->token);
-    my_text_in(&q, a->claim->worker, TASK_WORKER_MAX);
-    my_int(&q, a->claim->lease_ms);
-    my_id(&q, id);
-    int rc = my_run(&q, &changes, err);
-    if (rc || !changes)
-        return rc;
-    rc = begin_attempt(c, id, err);
-    if (!rc)
-        rc = my_add_event(c, id, TASK_RECEIVED, TASK_PROCESSING, a->claim->worker, "", err);
-    if (rc)
-        return rc;
-    memset(&ret->task, 0, sizeof ret->task);
-    ++*a->ret_count;
-    return read_claimed(c, id, &ret->task, err);
+    if (!events)
+        return err_set(err, -E_NO_MEMORY, "no memory for a claim");
+    for (size_t i = 0; i < *a->ret_count; i++) {
+        struct task *t = &a->ret[i].task;
+        t->state = TASK_PROCESSING;
+        t->attempt++;
+        t->started_ms = a->now_ms;
+        t->lease_until_ms = a->now_ms + a->claim->lease_ms;
+        t->progress = 0;
+        snprintf(t->worker, sizeof t->worker, "%.*s",
+                 (int)store_fit(a->claim->worker, sizeof t->worker), a->claim->worker);
+        events[i] = (struct my_event){t->id,      TASK_RECEIVED,    TASK_PROCESSING,
+                                      t->attempt, a->claim->worker, ""};
+    }
+    int rc = my_add_events(c, events, *a->ret_count, err);
+    free(events);
+    return rc;
+}
+
+/* All attempts of a claim have one token: it guards a task together with the task's id, and a
+ * task never sees the same one again. The row of an attempt is written when it ends; until
+ * then the task's row tells of it. */
+static int begin_attempts(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    if (*a->ret_count == 0)
+        return 0;
+    token_new(a->ret->token);
+    for (size_t i = 1; i < *a->ret_count; i++)
+        memcpy(a->ret[i].token, a->ret->token, sizeof a->ret->token);
+    int rc = mark_claimed(c, a, err);
+    return rc ? rc : note_claimed(c, a, err);
 }
 
 static int claim_body(struct my_conn *c, void *arg, struct err *err)
 {
     struct claim_args *a = arg;
+    int rc = 0;
 
     claimed_clear(a->ret, a->ret_count);
-    a->count = 0;
-    if (a->claim->task_id)
-        return claim_one(c, a, a->claim->task_id, err);
-
-    int rc = 0;
+    if (a->claim->task_id) {
+        rc = lock_one(c, a, err);
+        return rc ? rc : begin_attempts(c, a, err);
+    }
     if (a->due) {
+        a->count = 0;
         rc = find_due(c, a, err);
         if (!rc)
             rc = wake_delayed(c, a, err);
@@ -205,9 +265,7 @@ static int claim_body(struct my_conn *c, void *arg, struct err *err)
     }
     if (!rc)
         rc = lock_in_queues(c, a, err);
-    for (size_t i = 0; i < a->count && *a->ret_count < (size_t)a->claim->limit && !rc; i++)
-        rc = claim_one(c, a, a->candidates[i].id, err);
-    return rc;
+    return rc ? rc : begin_attempts(c, a, err);
 }
 
 int my_claim(struct store *s, const struct claim *claim, struct claimed *ret, size_t *ret_count,

@@ -197,7 +197,13 @@ void my_disconnect(struct my_conn *c)
         if (c->stmts[i])
             mysql_stmt_close(c->stmts[i]);
     }
+    for (int i = 0; i < MY_LIST__COUNT * MY_SIZES; i++) {
+        if (c->lists[i / MY_SIZES][i % MY_SIZES])
+            mysql_stmt_close(c->lists[i / MY_SIZES][i % MY_SIZES]);
+    }
     mysql_close(c->my);
+    free(c->in);
+    free(c->values);
     free(c);
 }
 

@@ -1,7 +1,7 @@
 /* store_mysql_outbox.c - what the broker must be told, and forgetting idempotency keys. */
 #include "mysql_internal.h"
 
-/* -- lists of row numbers, MY_LIST_SIZE at a time -- */
+/* -- lists of row numbers -- */
 
 struct seqs_args {
     const int64_t *seqs;
@@ -9,39 +9,31 @@ struct seqs_args {
     int64_t hold_ms;
 };
 
-static void bind_list(struct my_query *q, const struct seqs_args *a, size_t from)
+static int list_body(struct my_conn *c, const struct seqs_args *a, enum my_list which,
+                     struct err *err)
 {
-    for (size_t i = from; i < from + MY_LIST_SIZE; i++)
-        my_int(q, i < a->count ? a->seqs[i] : 0);
+    int rc = 0;
+
+    for (size_t from = 0; from < a->count && !rc; from += MY_ROWS_MAX) {
+        struct my_query q;
+        size_t places = my_begin_padded(&q, c, which, a->count - from);
+        if (which == MY_OUTBOX_HOLD)
+            my_int(&q, a->hold_ms);
+        for (size_t i = 0; i < places; i++)
+            my_int(&q, a->seqs[from + i < a->count ? from + i : a->count - 1]);
+        rc = my_run(&q, NULL, err);
+    }
+    return rc;
 }
 
 static int done_body(struct my_conn *c, void *arg, struct err *err)
 {
-    struct seqs_args *a = arg;
-    int rc = 0;
-
-    for (size_t from = 0; from < a->count && !rc; from += MY_LIST_SIZE) {
-        struct my_query q;
-        my_begin(&q, c, MY_OUTBOX_DONE);
-        bind_list(&q, a, from);
-        rc = my_run(&q, NULL, err);
-    }
-    return rc;
+    return list_body(c, arg, MY_OUTBOX_DONE, err);
 }
 
 static int hold_body(struct my_conn *c, void *arg, struct err *err)
 {
-    struct seqs_args *a = arg;
-    int rc = 0;
-
-    for (size_t from = 0; from < a->count && !rc; from += MY_LIST_SIZE) {
-        struct my_query q;
-        my_begin(&q, c, MY_OUTBOX_HOLD);
-        my_int(&q, a->hold_ms);
-        bind_list(&q, a, from);
-        rc = my_run(&q, NULL, err);
-    }
-    return rc;
+    return list_body(c, arg, MY_OUTBOX_HOLD, err);
 }
 
 int my_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err)
@@ -115,9 +107,9 @@ static int take_body(struct my_conn *c, void *arg, struct err *err)
     int rc = lock_due(c, a, err);
 
     for (size_t from = 0; from < *a->ret_count && !rc;) {
-        int64_t seqs[MY_LIST_SIZE];
+        int64_t seqs[MY_ROWS_MAX];
         struct seqs_args part = {seqs, 0, a->hold_ms};
-        while (part.count < MY_LIST_SIZE && from < *a->ret_count)
+        while (part.count < MY_ROWS_MAX && from < *a->ret_count)
             seqs[part.count++] = a->ret[from++].seq;
         rc = hold_body(c, &part, err);
     }

@@ -7,9 +7,23 @@
 
 static const char *const statements[MY__COUNT] = {
 #define S(name, sql) [MY_##name] = sql,
+#define L(name, head, row, tail)
 #include "mysql.def"
 #undef S
+#undef L
 };
+
+static const struct {
+    const char *head, *row, *tail;
+} lists[MY_LIST__COUNT] = {
+#define S(name, sql)
+#define L(name, head, row, tail) [MY_##name] = {head, row, tail},
+#include "mysql.def"
+#undef S
+#undef L
+};
+
+static const size_t sizes[MY_SIZES] = {1, 4, 16, MY_ROWS_MAX};
 
 /* -- begin -- */
 
@@ -34,85 +48,152 @@ static void start(struct my_query *q, struct my_conn *c)
     q->ins = q->outs = 0;
 }
 
+/* Makes room for all parameters at once: bound ones point into it. */
+static void use(struct my_query *q, MYSQL_STMT *st)
+{
+    struct my_conn *c = q->c;
+
+    q->st = st;
+    if (!st || mysql_stmt_param_count(st) <= c->in_room)
+        return;
+    size_t room = mysql_stmt_param_count(st);
+    free(c->in);
+    free(c->values);
+    c->in_room = 0;
+    c->in = calloc(room, sizeof *c->in);
+    c->values = calloc(room, sizeof *c->values);
+    if (c->in && c->values)
+        c->in_room = (unsigned)room;
+    else
+        q->rc = err_set(&q->why, -E_NO_MEMORY, "no memory for the parameters of a statement");
+}
+
 void my_begin(struct my_query *q, struct my_conn *c, enum my_stmt which)
 {
     start(q, c);
     if (!c->stmts[which])
         c->stmts[which] = prepare(q, c, statements[which]);
-    q->st = c->stmts[which];
+    use(q, c->stmts[which]);
 }
 
 void my_begin_sql(struct my_query *q, struct my_conn *c, const char *sql)
 {
     start(q, c);
-    q->st = prepare(q, c, sql);
+    use(q, prepare(q, c, sql));
+}
+
+static void begin_list(struct my_query *q, struct my_conn *c, enum my_list which, size_t size)
+{
+    start(q, c);
+    if (!c->lists[which][size]) {
+        struct buf sql = BUF_INIT;
+        buf_append_str(&sql, lists[which].head);
+        for (size_t i = 0; i < sizes[size]; i++) {
+            buf_append_str(&sql, i ? ", " : "");
+            buf_append_str(&sql, lists[which].row);
+        }
+        buf_append_str(&sql, lists[which].tail);
+        if (buf_ok(&sql))
+            c->lists[which][size] = prepare(q, c, sql.data);
+        else
+            q->rc = err_set(&q->why, -E_NO_MEMORY, "no memory for a statement");
+        buf_release(&sql);
+    }
+    use(q, c->lists[which][size]);
+}
+
+size_t my_begin_rows(struct my_query *q, struct my_conn *c, enum my_list which, size_t left)
+{
+    size_t size = MY_SIZES - 1;
+
+    while (size > 0 && sizes[size] > left)
+        size--;
+    begin_list(q, c, which, size);
+    return sizes[size];
+}
+
+size_t my_begin_padded(struct my_query *q, struct my_conn *c, enum my_list which, size_t left)
+{
+    size_t size = 0;
+
+    while (size < MY_SIZES - 1 && sizes[size] < left)
+        size++;
+    begin_list(q, c, which, size);
+    return sizes[size];
 }
 
 /* -- parameters -- */
 
-static MYSQL_BIND *next_in(struct my_query *q, enum enum_field_types type, void *bytes,
-                           size_t len)
+/* The next parameter's place; NULL when the statement has failed already. */
+static union my_value *next_value(struct my_query *q)
 {
-    assert(q->ins < MY_IN_MAX);
-    MYSQL_BIND *b = &q->in[q->ins++];
+    if (q->rc)
+        return NULL;
+    assert(q->ins < q->c->in_room);
+    return &q->c->values[q->ins];
+}
 
+/* The library reads parameters only, but its buffers are not const. */
+static void bind_in(struct my_query *q, enum enum_field_types type, const void *bytes,
+                    size_t len)
+{
+    union {
+        const void *given;
+        void *wanted;
+    } at = {.given = bytes};
+
+    if (q->rc)
+        return;
+    assert(q->ins < q->c->in_room);
+    MYSQL_BIND *b = &q->c->in[q->ins++];
     memset(b, 0, sizeof *b);
     b->buffer_type = type;
-    b->buffer = bytes;
+    b->buffer = at.wanted;
     b->buffer_length = (unsigned long)len;
     b->length_value = (unsigned long)len;
     b->length = &b->length_value;
-    return b;
 }
 
 void my_int(struct my_query *q, int64_t value)
 {
-    int64_t *at = &q->numbers[q->ins];
+    union my_value *at = next_value(q);
 
-    *at = value;
-    next_in(q, MYSQL_TYPE_LONGLONG, at, sizeof *at);
+    if (!at)
+        return;
+    at->number = value;
+    bind_in(q, MYSQL_TYPE_LONGLONG, at, sizeof at->number);
 }
 
 void my_real(struct my_query *q, double value)
 {
-    double *at = &q->reals[q->ins];
+    union my_value *at = next_value(q);
 
-    *at = value;
-    next_in(q, MYSQL_TYPE_DOUBLE, at, sizeof *at);
-}
-
-/* The library reads parameters only, but its buffers are not const. */
-static void text_of(struct my_query *q, const char *text, size_t len)
-{
-    union {
-        const char *given;
-        void *wanted;
-    } bytes = {.given = text};
-
-    next_in(q, MYSQL_TYPE_STRING, bytes.wanted, len);
+    if (!at)
+        return;
+    at->real = value;
+    bind_in(q, MYSQL_TYPE_DOUBLE, at, sizeof at->real);
 }
 
 void my_text(struct my_query *q, const char *text)
 {
-    if (text)
-        text_of(q, text, strlen(text));
-    else
-        next_in(q, MYSQL_TYPE_NULL, NULL, 0);
+    bind_in(q, text ? MYSQL_TYPE_STRING : MYSQL_TYPE_NULL, text, text ? strlen(text) : 0);
 }
 
 void my_text_in(struct my_query *q, const char *text, size_t size)
 {
     if (!text)
         text = "";
-    text_of(q, text, store_fit(text, size));
+    bind_in(q, MYSQL_TYPE_STRING, text, store_fit(text, size));
 }
 
 void my_id(struct my_query *q, const char *id)
 {
-    uint8_t *at = q->ids[q->ins];
+    union my_value *at = next_value(q);
 
-    id_to_bytes(id, at);
-    next_in(q, MYSQL_TYPE_BLOB, at, ID_BYTES);
+    if (!at)
+        return;
+    id_to_bytes(id, at->id);
+    bind_in(q, MYSQL_TYPE_BLOB, at, sizeof at->id);
 }
 
 /* -- outputs -- */
@@ -185,7 +266,8 @@ int my_query_exec(struct my_query *q, struct err *err)
     if (q->rc)
         return err_set(err, q->rc, "%s", q->why.text);
     assert(mysql_stmt_param_count(q->st) == q->ins);
-    if ((q->ins && mysql_stmt_bind_param(q->st, q->in) != 0) || mysql_stmt_execute(q->st) != 0)
+    if ((q->ins && mysql_stmt_bind_param(q->st, q->c->in) != 0) ||
+        mysql_stmt_execute(q->st) != 0)
         return my_fail(q->c, q->st, "run a statement", err);
     if (q->outs &&
         (mysql_stmt_bind_result(q->st, q->out) != 0 || mysql_stmt_store_result(q->st) != 0))

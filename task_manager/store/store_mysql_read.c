@@ -265,6 +265,7 @@ static int attempts_body(struct my_conn *c, void *arg, struct err *err)
     a->count = 0;
     my_begin(&q, c, MY_ATTEMPTS);
     my_id(&q, a->id);
+    my_id(&q, a->id);
     my_int(&q, a->limit);
     int rc = read_attempts(&q, a, err);
     my_end(&q);

@@ -3,6 +3,7 @@
 #include "mysql_internal.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct submit_args {
@@ -11,6 +12,10 @@ struct submit_args {
     size_t count;
     bool announce;
     struct submit_result *ret;
+    const struct task **fresh; /* the accepted ones */
+    size_t fresh_count;
+    struct my_event *events;
+    struct my_notice *notices;
 };
 
 /* Who has the key: this submit, or an earlier one of the same or of another request. */
@@ -55,91 +60,140 @@ static int take_key(struct my_conn *c, const struct submission *item, struct sub
     return rc ? rc : read_holder(c, item, ret, err);
 }
 
-static int add_task(struct my_conn *c, const struct task *t, struct err *err)
+static void bind_task(struct my_query *q, const struct task *t)
 {
-    struct my_query q;
-
-    my_begin(&q, c, MY_TASK_ADD);
-    my_id(&q, t->id);
-    my_text(&q, t->type);
-    my_text(&q, t->queue);
-    my_int(&q, -(int64_t)t->priority);
-    my_int(&q, t->max_attempts);
-    my_int(&q, t->max_attempts);
-    my_int(&q, t->timeout_ms);
+    my_id(q, t->id);
+    my_text(q, t->type);
+    my_text(q, t->queue);
+    my_int(q, -(int64_t)t->priority);
+    my_int(q, t->max_attempts);
+    my_int(q, t->max_attempts);
+    my_int(q, t->timeout_ms);
     for (int i = 0; i < 4; i++)
-        my_int(&q, t->run_at_ms);
-    my_text(&q, t->input_name);
-    my_text(&q, t->input.key);
-    my_int(&q, (int64_t)t->input.size);
-    my_text(&q, t->input.sha256);
-    my_text(&q, t->params);
-    return my_run(&q, NULL, err);
+        my_int(q, t->run_at_ms);
+    my_text(q, t->input_name);
+    my_text(q, t->input.key);
+    my_int(q, (int64_t)t->input.size);
+    my_text(q, t->input.sha256);
+    my_text(q, t->params);
 }
 
-int my_add_event(struct my_conn *c, const char *id, int from, int to, const char *actor,
-                 const char *detail, struct err *err)
+static int add_tasks(struct my_conn *c, const struct task *const *items, size_t count,
+                     struct err *err)
 {
-    struct my_query q;
+    int rc = 0;
 
-    my_begin(&q, c, MY_EVENT_ADD);
-    my_id(&q, id);
-    my_int(&q, from);
-    my_int(&q, to);
-    my_id(&q, id);
-    my_text_in(&q, actor, TASK_WORKER_MAX);
-    my_text_in(&q, detail, ERR_TEXT_MAX);
-    int rc = my_run(&q, NULL, err);
-    if (!rc) {
-        c->probe_seq = (int64_t)mysql_stmt_insert_id(q.st);
-        snprintf(c->probe_id, sizeof c->probe_id, "%s", id);
+    for (size_t from = 0, n; from < count && !rc; from += n) {
+        struct my_query q;
+        n = my_begin_rows(&q, c, MY_TASK_ADD, count - from);
+        for (size_t i = from; i < from + n; i++)
+            bind_task(&q, items[i]);
+        rc = my_run(&q, NULL, err);
     }
     return rc;
 }
 
-int my_announce(struct my_conn *c, const char *id, struct err *err)
-{
-    struct my_query q;
-
-    my_begin(&q, c, MY_OUTBOX_ADD);
-    for (int i = 0; i < 5; i++)
-        my_id(&q, id);
-    return my_run(&q, NULL, err);
-}
-
-static int submit_one(struct my_conn *c, const struct submission *item, bool announce,
-                      struct submit_result *ret, struct err *err)
+int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
+                  struct err *err)
 {
     int rc = 0;
 
-    ret->outcome = SUBMIT_ACCEPTED;
-    snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
-    if (item->key)
-        rc = take_key(c, item, ret, err);
-    if (rc || ret->outcome != SUBMIT_ACCEPTED)
-        return rc;
-    rc = add_task(c, &item->task, err);
-    if (!rc)
-        rc = my_add_event(c, item->task.id, -1, TASK_RECEIVED, "client", "", err);
-    if (!rc && announce)
-        rc = my_announce(c, item->task.id, err);
+    for (size_t from = 0, n; from < count && !rc; from += n) {
+        struct my_query q;
+        n = my_begin_rows(&q, c, MY_EVENT_ADD, count - from);
+        for (size_t i = from; i < from + n; i++) {
+            my_id(&q, items[i].id);
+            my_int(&q, items[i].from);
+            my_int(&q, items[i].to);
+            my_int(&q, items[i].attempt);
+            my_text_in(&q, items[i].actor, TASK_WORKER_MAX);
+            my_text_in(&q, items[i].detail, ERR_TEXT_MAX);
+        }
+        rc = my_run(&q, NULL, err);
+        if (!rc) { /* the number of the first row */
+            c->probe_seq = (int64_t)mysql_stmt_insert_id(q.st);
+            snprintf(c->probe_id, sizeof c->probe_id, "%s", items[from].id);
+        }
+    }
+    return rc;
+}
+
+int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t from = 0, n; from < count && !rc; from += n) {
+        struct my_query q;
+        n = my_begin_rows(&q, c, MY_OUTBOX_ADD, count - from);
+        for (size_t i = from; i < from + n; i++) {
+            my_id(&q, items[i].id);
+            my_int(&q, items[i].at_ms);
+            my_int(&q, items[i].at_ms);
+            my_int(&q, items[i].delay_ms);
+            my_text(&q, items[i].type);
+            my_text(&q, items[i].queue);
+            my_int(&q, items[i].attempt);
+        }
+        rc = my_run(&q, NULL, err);
+    }
+    return rc;
+}
+
+/* Those with a key ask for it first, in the order that keeps them from waiting for each other
+ * in a circle. */
+static int take_keys(struct my_conn *c, struct submit_args *a, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < a->count && !rc; i++) {
+        const struct submission *item = &a->items[a->order[i]];
+        struct submit_result *ret = &a->ret[a->order[i]];
+        ret->outcome = SUBMIT_ACCEPTED;
+        snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
+        if (item->key)
+            rc = take_key(c, item, ret, err);
+    }
     return rc;
 }
 
 static int submit_body(struct my_conn *c, void *arg, struct err *err)
 {
     struct submit_args *a = arg;
-    int rc = 0;
+    int rc = take_keys(c, a, err);
 
-    for (size_t i = 0; i < a->count && !rc; i++)
-        rc = submit_one(c, &a->items[a->order[i]], a->announce, &a->ret[a->order[i]], err);
+    a->fresh_count = 0;
+    for (size_t i = 0; i < a->count; i++) {
+        const struct task *t = &a->items[i].task;
+        if (rc || a->ret[i].outcome != SUBMIT_ACCEPTED)
+            continue;
+        a->events[a->fresh_count] =
+            (struct my_event){t->id, -1, TASK_RECEIVED, 0, "client", ""};
+        a->notices[a->fresh_count] =
+            (struct my_notice){t->id, t->type, t->queue, 0, t->run_at_ms, 0};
+        a->fresh[a->fresh_count++] = t;
+    }
+    if (!rc)
+        rc = add_tasks(c, a->fresh, a->fresh_count, err);
+    if (!rc)
+        rc = my_add_events(c, a->events, a->fresh_count, err);
+    if (!rc && a->announce)
+        rc = my_announce(c, a->notices, a->fresh_count, err);
     return rc;
 }
 
 int my_submit(struct store *s, const struct submission *items, const size_t *order,
               size_t count, bool announce, struct submit_result *ret, struct err *err)
 {
-    struct submit_args a = {items, order, count, announce, ret};
+    struct submit_args a = {items, order, count, announce, ret, NULL, 0, NULL, NULL};
 
-    return my_transact((struct store_mysql *)s, submit_body, &a, err);
+    a.fresh = calloc(count, sizeof *a.fresh);
+    a.events = calloc(count, sizeof *a.events);
+    a.notices = calloc(count, sizeof *a.notices);
+    int rc = a.fresh && a.events && a.notices
+                 ? my_transact((struct store_mysql *)s, submit_body, &a, err)
+                 : err_set(err, -E_NO_MEMORY, "no memory for a submit");
+    free(a.fresh);
+    free(a.events);
+    free(a.notices);
+    return rc;
 }
