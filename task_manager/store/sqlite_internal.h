@@ -121,9 +121,9 @@ struct timespec mono_after(int64_t ms);
 /* Columns of TASK_COLUMNS in sqlite.def, from the query's next column on. */
 void lite_read_task(struct lite_query *q, struct task *ret);
 
-/* The rows that go with a change of state; they copy the task's row as it is now. */
-int lite_add_event(struct lite_conn *c, const char *id, int from, int to, const char *actor,
-                   const char *detail, struct err *err);
+/* The rows that go with a change of state; the outbox copies the task's row as it is now. */
+int lite_add_event(struct lite_conn *c, const char *id, int from, int to, int attempt,
+                   const char *actor, const char *detail, struct err *err);
 int lite_announce(struct lite_conn *c, const char *id, struct err *err);
 
 /* -- the methods, one file per group -- */

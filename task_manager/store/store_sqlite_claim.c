@@ -52,38 +52,12 @@ static int find_in_queue(struct lite_conn *c, struct claim_args *a, size_t queue
     return rc;
 }
 
-static int read_claimed(struct lite_conn *c, const char *id, struct task *ret, struct err *err)
-{
-    struct lite_query q;
-
-    lite_begin(&q, c, LITE_TASK_GET);
-    lite_id(&q, id);
-    int rc = lite_next(&q, err);
-    if (rc > 0) {
-        lite_read_task(&q, ret);
-        rc = lite_row_ok(&q, err);
-    } else if (rc == 0) {
-        rc = err_set(err, -E_BUG, "a task was claimed and is gone");
-    }
-    lite_end(&q);
-    return rc;
-}
-
-static int begin_attempt(struct lite_conn *c, const char *id, struct err *err)
-{
-    struct lite_query q;
-
-    lite_begin(&q, c, LITE_ATTEMPT_ADD);
-    lite_id(&q, id);
-    return lite_run(&q, NULL, err);
-}
-
-/* Claims one task when it is still to be had. */
+/* Claims one task when it is still to be had. The row of an attempt is written when it ends;
+ * until then the task's row tells of it. */
 static int claim_one(struct lite_conn *c, struct claim_args *a, const char *id, struct err *err)
 {
     struct claimed *ret = &a->ret[*a->ret_count];
     struct lite_query q;
-    int changes = 0;
 
     token_new(ret->token);
     lite_begin(&q, c, LITE_CLAIM);
@@ -91,17 +65,19 @@ static int claim_one(struct lite_conn *c, struct claim_args *a, const char *id, 
     lite_text(&q, ret->token);
     lite_text_in(&q, a->claim->worker, TASK_WORKER_MAX);
     lite_int(&q, a->claim->lease_ms);
-    int rc = lite_run(&q, &changes, err);
-    if (rc || !changes)
-        return rc;
-    rc = begin_attempt(c, id, err);
-    if (!rc)
-        rc = lite_add_event(c, id, TASK_RECEIVED, TASK_PROCESSING, a->claim->worker, "", err);
-    if (rc)
-        return rc;
-    memset(&ret->task, 0, sizeof ret->task);
-    ++*a->ret_count;
-    return read_claimed(c, id, &ret->task, err);
+    int rc = lite_next(&q, err);
+    if (rc > 0) {
+        memset(&ret->task, 0, sizeof ret->task);
+        ++*a->ret_count;
+        lite_read_task(&q, &ret->task);
+        rc = lite_row_ok(&q, err);
+        lite_end(&q);
+        return rc ? rc
+                  : lite_add_event(c, id, TASK_RECEIVED, TASK_PROCESSING, ret->task.attempt,
+                                   a->claim->worker, "", err);
+    }
+    lite_end(&q);
+    return rc;
 }
 
 static int claim_body(struct lite_conn *c, void *arg, struct err *err)

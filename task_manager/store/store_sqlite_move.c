@@ -9,14 +9,6 @@ struct move_args {
     struct move_result *ret;
 };
 
-static void bind_guard(struct lite_query *q, const struct task_move *m)
-{
-    lite_id(q, m->id);
-    lite_int(q, m->from);
-    lite_text(q, m->token);
-    lite_int(q, m->lease_expired);
-}
-
 static void bind_error(struct lite_query *q, const struct task_error *e)
 {
     lite_int(q, e->class);
@@ -24,21 +16,38 @@ static void bind_error(struct lite_query *q, const struct task_error *e)
     lite_text(q, e->message);
 }
 
-static int move_back(struct lite_conn *c, const struct task_move *m, int *ret_changes,
-                     struct err *err)
+/* 1 and the task's attempt when the task is as the move says, 0 when not. All that writes is
+ * one thread, so it stays so. */
+static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret_attempt,
+                        struct err *err)
+{
+    struct lite_query q;
+
+    lite_begin(&q, c, LITE_MOVE_GUARD);
+    lite_id(&q, m->id);
+    lite_int(&q, m->from);
+    lite_text(&q, m->token);
+    lite_int(&q, m->lease_expired);
+    int rc = lite_next(&q, err);
+    if (rc > 0)
+        *ret_attempt = (int)lite_get_int(&q);
+    lite_end(&q);
+    return rc;
+}
+
+static int move_back(struct lite_conn *c, const struct task_move *m, struct err *err)
 {
     struct lite_query q;
 
     lite_begin(&q, c, LITE_MOVE_BACK);
-    bind_guard(&q, m);
+    lite_id(&q, m->id);
     lite_int(&q, m->delay_ms);
     lite_int(&q, m->reset_attempts);
     lite_int(&q, move_is_release(m));
-    return lite_run(&q, ret_changes, err);
+    return lite_run(&q, NULL, err);
 }
 
-static int move_end(struct lite_conn *c, const struct task_move *m, int *ret_changes,
-                    struct err *err)
+static int move_end(struct lite_conn *c, const struct task_move *m, struct err *err)
 {
     static const struct task_error no_error;
     static const struct artifact no_output;
@@ -47,21 +56,21 @@ static int move_end(struct lite_conn *c, const struct task_move *m, int *ret_cha
     struct lite_query q;
 
     lite_begin(&q, c, LITE_MOVE_END);
-    bind_guard(&q, m);
+    lite_id(&q, m->id);
     lite_int(&q, m->to);
     bind_error(&q, is_done ? &no_error : &m->error);
     lite_text(&q, output->key);
     lite_int(&q, (int64_t)output->size);
     lite_text(&q, output->sha256);
     lite_text(&q, is_done ? m->result : NULL);
-    return lite_run(&q, ret_changes, err);
+    return lite_run(&q, NULL, err);
 }
 
-static int end_attempt(struct lite_conn *c, const struct task_move *m, struct err *err)
+static int add_attempt(struct lite_conn *c, const struct task_move *m, struct err *err)
 {
     struct lite_query q;
 
-    lite_begin(&q, c, LITE_ATTEMPT_END);
+    lite_begin(&q, c, LITE_ATTEMPT_ADD);
     lite_id(&q, m->id);
     lite_int(&q, m->outcome);
     bind_error(&q, &m->error);
@@ -104,20 +113,19 @@ static int explain(struct lite_conn *c, const struct task_move *m, struct move_r
 static int move_one(struct lite_conn *c, const struct task_move *m, bool announce,
                     struct move_result *ret, struct err *err)
 {
-    int changes = 0;
-    int rc =
-        m->to == TASK_RECEIVED ? move_back(c, m, &changes, err) : move_end(c, m, &changes, err);
+    int attempt = 0;
+    int rc = find_guarded(c, m, &attempt, err);
 
-    if (rc)
-        return rc;
-    if (!changes)
-        return explain(c, m, ret, err);
+    if (rc <= 0)
+        return rc ? rc : explain(c, m, ret, err);
     ret->outcome = MOVE_MADE;
     ret->state = m->to;
-    if (m->from == TASK_PROCESSING)
-        rc = end_attempt(c, m, err);
+    rc = m->from == TASK_PROCESSING ? add_attempt(c, m, err) : 0;
     if (!rc)
-        rc = lite_add_event(c, m->id, (int)m->from, (int)m->to, m->actor, m->detail, err);
+        rc = m->to == TASK_RECEIVED ? move_back(c, m, err) : move_end(c, m, err);
+    if (!rc)
+        rc = lite_add_event(c, m->id, (int)m->from, (int)m->to, attempt, m->actor, m->detail,
+                            err);
     if (!rc && announce && m->to == TASK_RECEIVED)
         rc = lite_announce(c, m->id, err);
     return rc;

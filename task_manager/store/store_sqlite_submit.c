@@ -72,8 +72,8 @@ static int add_task(struct lite_conn *c, const struct task *t, struct err *err)
     return lite_run(&q, NULL, err);
 }
 
-int lite_add_event(struct lite_conn *c, const char *id, int from, int to, const char *actor,
-                   const char *detail, struct err *err)
+int lite_add_event(struct lite_conn *c, const char *id, int from, int to, int attempt,
+                   const char *actor, const char *detail, struct err *err)
 {
     struct lite_query q;
 
@@ -81,6 +81,7 @@ int lite_add_event(struct lite_conn *c, const char *id, int from, int to, const 
     lite_id(&q, id);
     lite_int(&q, from);
     lite_int(&q, to);
+    lite_int(&q, attempt);
     lite_text_in(&q, actor, TASK_WORKER_MAX);
     lite_text_in(&q, detail, ERR_TEXT_MAX);
     return lite_run(&q, NULL, err);
@@ -108,7 +109,7 @@ static int submit_one(struct lite_conn *c, const struct submission *item, bool a
         return rc;
     rc = add_task(c, &item->task, err);
     if (!rc)
-        rc = lite_add_event(c, item->task.id, -1, TASK_RECEIVED, "client", "", err);
+        rc = lite_add_event(c, item->task.id, -1, TASK_RECEIVED, 0, "client", "", err);
     if (!rc && announce)
         rc = lite_announce(c, item->task.id, err);
     return rc;
