@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -80,14 +81,17 @@ static bool relay_batch(struct relay *r, struct err *err)
 
     if (rc || count == 0)
         return false;
+    FAILPOINT(relay_taken);
     for (size_t i = 0; i < count; i++) {
         write_message(&b->rows[i], &b->messages[i]);
         b->confirmed[i] = false;
     }
     rc = broker_publish(r->s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
                         b->confirmed, err);
+    FAILPOINT(relay_published);
     if (settle_batch(r, count, rc, err))
         return false;
+    FAILPOINT(relay_marked);
     return (rc == 0 || rc == -E_TIMEOUT) && count == BROKER_BATCH_MAX;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -51,7 +52,11 @@ static bool reap_batch(struct service *s, struct err *err)
         moves[i].detail = moves[i].error.message;
     }
     if (!rc && count)
+        rc = FAILPOINT_ERR(reap_found, -E_UNAVAILABLE, err);
+    if (!rc && count)
         rc = store_move(s->parts.store, moves, count, s->announce, results, err);
+    if (!rc && count)
+        FAILPOINT(reap_moved);
     for (size_t i = 0; !rc && i < count; i++) {
         if (results[i].outcome != MOVE_MADE)
             continue;
@@ -89,10 +94,12 @@ static void keep_house(struct service *s)
     uint64_t parts = 0;
     int64_t keys = 0;
 
+    FAILPOINT(house_begun);
     if (objstore_sweep_parts(s->parts.objects, c->sweep_after_ms, &parts, &why))
         log_warn("sweep.failed", LOG_S("reason", why.text));
     else if (parts)
         log_info("sweep.parts_removed", LOG_I("count", parts));
+    FAILPOINT(house_swept);
     do {
         if (store_forget_keys(s->parts.store, c->idempotency_ttl_ms, KEYS_BATCH, &keys, &why)) {
             log_warn("sweep.failed", LOG_S("reason", why.text));

@@ -1,4 +1,5 @@
 /* store_mysql_claim.c - starting attempts and keeping them alive. */
+#include "failpoint.h"
 #include "mysql_internal.h"
 
 #include <stdlib.h>
@@ -207,7 +208,7 @@ static int claim_body(struct my_conn *c, void *arg, struct err *err)
         rc = lock_in_queues(c, a, err);
     for (size_t i = 0; i < a->count && *a->ret_count < (size_t)a->claim->limit && !rc; i++)
         rc = claim_one(c, a, a->candidates[i].id, err);
-    return rc;
+    return rc || *a->ret_count == 0 ? rc : FAILPOINT_ERR(claim_written, -E_UNAVAILABLE, err);
 }
 
 int my_claim(struct store *s, const struct claim *claim, struct claimed *ret, size_t *ret_count,
@@ -265,7 +266,7 @@ static int renew_body(struct my_conn *c, void *arg, struct err *err)
 
     for (size_t i = 0; i < a->count && !rc; i++)
         rc = renew_one(c, &a->items[a->order[i]], a->lease_ms, err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(renew_written, -E_UNAVAILABLE, err);
 }
 
 int my_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,

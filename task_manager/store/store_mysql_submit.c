@@ -1,5 +1,6 @@
 /* store_mysql_submit.c - taking tasks in: task, first event, outbox and idempotency key in
  * one transaction. */
+#include "failpoint.h"
 #include "mysql_internal.h"
 
 #include <stdio.h>
@@ -116,6 +117,8 @@ static int submit_one(struct my_conn *c, const struct submission *item, bool ann
     snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
     if (item->key)
         rc = take_key(c, item, ret, err);
+    if (!rc && item->key)
+        rc = FAILPOINT_ERR(submit_key_taken, -E_UNAVAILABLE, err);
     if (rc || ret->outcome != SUBMIT_ACCEPTED)
         return rc;
     rc = add_task(c, &item->task, err);
@@ -133,7 +136,7 @@ static int submit_body(struct my_conn *c, void *arg, struct err *err)
 
     for (size_t i = 0; i < a->count && !rc; i++)
         rc = submit_one(c, &a->items[a->order[i]], a->announce, &a->ret[a->order[i]], err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(submit_written, -E_UNAVAILABLE, err);
 }
 
 int my_submit(struct store *s, const struct submission *items, const size_t *order,
