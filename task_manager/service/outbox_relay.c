@@ -118,7 +118,7 @@ static void note_link(struct relay *r, const struct err *why)
     r->link = up ? LINK_UP : LINK_DOWN;
 }
 
-static void relay_round(struct relay *r)
+void relay_round(struct relay *r)
 {
     struct err why = ERR_INIT;
     bool more = reach_broker(r, &why) == 0;
@@ -130,16 +130,24 @@ static void relay_round(struct relay *r)
     }
 }
 
+struct relay *relay_new(struct service *s)
+{
+    struct relay *r = calloc(1, sizeof *r);
+
+    if (r)
+        r->s = s;
+    return r;
+}
+
 void *relay_run(void *arg)
 {
     struct service *s = arg;
-    struct relay *r = calloc(1, sizeof *r);
+    struct relay *r = relay_new(s);
 
     if (!r) {
         log_error("relay.failed", LOG_S("reason", "no memory"));
         return NULL;
     }
-    r->s = s;
     do {
         relay_round(r);
     } while (rounds_wait(&s->relay, ROUND_MS));

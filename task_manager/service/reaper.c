@@ -108,32 +108,43 @@ static void keep_house(struct service *s)
     } while (keys == KEYS_BATCH && !rounds_is_stopping(&s->reaper));
 }
 
+void reaper_begin(struct service *s, struct reaper *r)
+{
+    *r = (struct reaper){.reap_at = clock_mono_ms() + s->parts.config->lease_ms};
+}
+
+void reaper_round(struct service *s, struct reaper *r)
+{
+    struct err why = ERR_INIT;
+
+    refresh_counts(s, &why);
+    /* While nobody could renew, a lease that ran out says nothing about its worker: after a
+     * start or a recovery all get one lease of time to speak up. */
+    if (why.code)
+        r->reap_at = clock_mono_ms() + s->parts.config->lease_ms;
+    while (clock_mono_ms() >= r->reap_at && reap_batch(s, &why) &&
+           !rounds_is_stopping(&s->reaper)) {
+    }
+    if ((why.code != 0) != r->was_failing) {
+        r->was_failing = why.code != 0;
+        log_event(r->was_failing ? LOG_ERROR : LOG_INFO,
+                  r->was_failing ? "store.failing" : "store.recovered",
+                  LOG_S("reason", why.text));
+    }
+    if (clock_mono_ms() >= r->house_at) {
+        keep_house(s);
+        r->house_at = clock_mono_ms() + HOUSEKEEPING_MS;
+    }
+}
+
 void *reaper_run(void *arg)
 {
     struct service *s = arg;
-    int64_t house_at = 0, reap_at = clock_mono_ms() + s->parts.config->lease_ms;
-    bool was_failing = false;
+    struct reaper r;
 
+    reaper_begin(s, &r);
     do {
-        struct err why = ERR_INIT;
-        refresh_counts(s, &why);
-        /* While nobody could renew, a lease that ran out says nothing about its worker: after a
-         * start or a recovery all get one lease of time to speak up. */
-        if (why.code)
-            reap_at = clock_mono_ms() + s->parts.config->lease_ms;
-        while (clock_mono_ms() >= reap_at && reap_batch(s, &why) &&
-               !rounds_is_stopping(&s->reaper)) {
-        }
-        if ((why.code != 0) != was_failing) {
-            was_failing = why.code != 0;
-            log_event(was_failing ? LOG_ERROR : LOG_INFO,
-                      was_failing ? "store.failing" : "store.recovered",
-                      LOG_S("reason", why.text));
-        }
-        if (clock_mono_ms() >= house_at) {
-            keep_house(s);
-            house_at = clock_mono_ms() + HOUSEKEEPING_MS;
-        }
+        reaper_round(s, &r);
     } while (rounds_wait(&s->reaper, ROUND_MS));
     return NULL;
 }
