@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "broker.h"
+#include "failpoint.h"
 #include "http_client.h"
 #include "log.h"
 #include "runtime.h"
@@ -194,6 +195,7 @@ int app_work(const struct config *c)
 {
     struct plan plan;
     struct err err = ERR_INIT;
+    FAILPOINT(worker_starting);
     int rc = app_check(c, &err);
 
     if (!rc && c->supervised)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "routes.h"
 #include "supervisor.h"
@@ -80,6 +81,7 @@ static int app_start(struct app *a, struct err *err)
                         "DATABASE_URL", err);
     if (!rc)
         rc = store_upgrade(a->store, err);
+    FAILPOINT(manager_opened);
     if (!rc)
         rc = of_setting(
             broker_open(c->amqp_url, BROKER_PUBLISH, "segue task_manager", &a->publisher, err),
@@ -97,6 +99,7 @@ static int app_start(struct app *a, struct err *err)
 
 static void app_stop(struct app *a)
 {
+    FAILPOINT(manager_stopping);
     if (a->service)
         service_end_readiness(a->service);
     supervisor_stop(&a->supervisor, a->config->stop_grace_ms);
@@ -104,6 +107,7 @@ static void app_stop(struct app *a)
         service_drain(a->service);
     http_server_stop_free(a->server, HTTP_GRACE_MS);
     service_stop_free(a->service);
+    FAILPOINT(manager_drained);
     broker_close(a->publisher);
     store_close(a->store);
     objstore_close(a->objects);
@@ -152,9 +156,11 @@ int app_run(const struct config *config, struct err *err)
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, children would vanish */
     raise_file_limit();
+    FAILPOINT(manager_starting);
 
     int rc = app_start(&a, err);
     if (!rc) {
+        FAILPOINT(manager_serving);
         log_ready(&a, began_ms);
         supervisor_start(&a.supervisor, config, http_server_address(a.server, 0));
         serve_signals(&a, &signals);

@@ -15,6 +15,7 @@
 
 #include "broker_rabbitmq_impl.h"
 #include "clock.h"
+#include "failpoint.h"
 
 enum { WINDOW = 24, STALL_MS = 2000 };
 
@@ -184,6 +185,7 @@ static int send_todo(struct rabbit *r, struct batch *batch)
             return rc;
         lane_of(batch, i)->open++;
         move(batch, i, SENT);
+        FAILPOINT(publish_sent);
     }
     return drain(r, batch);
 }

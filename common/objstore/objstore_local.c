@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "fs.h"
 #include "local_walk.h"
 #include "objstore_ops.h"
@@ -332,18 +333,24 @@ static int local_put_commit_free(struct objstore_put *base, struct artifact *ret
     if (!rc)
         rc = describe(p, &described, err);
     if (!rc)
+        rc = FAILPOINT_ERR(put_written, -E_IO, err);
+    if (!rc)
         rc = sync_and_close(p, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(put_synced, -E_IO, err);
     if (!rc)
         rc = rename_part(p, err);
     if (rc) {
         put_drop(p, true);
         return rc;
     }
+    FAILPOINT(put_renamed);
     if (fsync(p->dir_fd) != 0) {
         rc =
             err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'", p->key);
         unlinkat(p->dir_fd, key_name(p->key), 0);
     }
+    FAILPOINT(put_durable);
     put_drop(p, false);
     if (!rc)
         *ret = described;

@@ -9,6 +9,7 @@
 #include "buf.h"
 #include "clock.h"
 #include "csv.h"
+#include "failpoint.h"
 #include "job.h"
 #include "params.h"
 
@@ -100,6 +101,8 @@ static int aggregate(const struct job_context *context, int in_fd, bool skip,
 
     if (!rc && skip)
         rc = begin_output(context, "rejects.csv", &out->rejects, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(output_begun, -E_IO, err);
     if (rc)
         return rc;
     return csv_aggregate(in_fd, objstore_put_fd(out->totals),
@@ -128,6 +131,8 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
         rc = aggregate(context, in_fd, skip, out, &stats, err);
     if (!rc && out->rejects && stats.rows_rejected > 0)
         rc = commit(&out->rejects, &rejects, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(output_half, -E_IO, err);
     if (!rc)
         rc = commit(&out->totals, &ret->output, err);
     if (rc)
@@ -161,6 +166,8 @@ static int csv_plays_run(const struct job_context *context, struct report *ret)
     int in_fd = -1;
     int rc = open_input(context, &in_fd, &err);
 
+    if (!rc)
+        rc = FAILPOINT_ERR(input_opened, -E_IO, &err);
     if (!rc)
         rc = run_on(context, in_fd, &out, ret, &err);
     objstore_put_abort_free(out.totals);

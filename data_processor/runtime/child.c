@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "fs.h"
 #include "job.h"
 #include "lines.h"
@@ -197,10 +198,13 @@ static int serve_one(const struct child_options *o, const char *line, size_t len
     struct meter meter = meter_start();
     memcpy(report.task_id, work.task_id, sizeof report.task_id);
     memcpy(report.token, work.token, sizeof report.token);
+    FAILPOINT(slot_got_work);
     run_job(o, &work, &report);
+    FAILPOINT(slot_ran);
     report.usage = meter_read(&meter);
     char *text = encode(&report);
     rc = text ? send_line(text, err) : err_set(err, -E_NO_MEMORY, "no memory for a report");
+    FAILPOINT(slot_reported);
     report_release(&report);
     work_release(&work);
     return rc;
@@ -210,6 +214,7 @@ int child_serve(const struct child_options *options, struct err *err)
 {
     static const char ready[] = "{\"ready\":true}\n";
     struct lines in = LINES_INIT;
+    FAILPOINT(slot_starting);
     int rc = fs_write_all(SLOT_FD, ready, sizeof ready - 1, "slot socket", err);
 
     while (!rc) {

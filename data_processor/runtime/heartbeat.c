@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "threads.h"
 
@@ -37,6 +38,8 @@ static int send_batch(struct service *s, const struct heartbeat *items, size_t c
     size_t verdict_count = 0;
     struct buf answer;
     int64_t sent_ms = clock_mono_ms();
+    if (count > 0)
+        FAILPOINT(heartbeat_posting);
     int rc = manager_post(&s->manager, "/v1/worker/heartbeat",
                           heartbeat_list_encode(s->options->worker, items, count), CALL_MS,
                           &answer, err);
@@ -45,6 +48,7 @@ static int send_batch(struct service *s, const struct heartbeat *items, size_t c
         buf_release(&answer);
         return rc;
     }
+    FAILPOINT(heartbeat_posted);
     rc = heartbeat_verdicts_decode(answer.data, answer.len, &verdicts, &verdict_count, err);
     if (!rc)
         rc = check_answer(items, verdicts, count, verdict_count, err);

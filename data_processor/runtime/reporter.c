@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "threads.h"
 
@@ -103,8 +104,11 @@ static int send_batch(struct service *s, const struct batch *b, struct err *err)
     struct manager *m = &s->manager;
     struct buf answer;
     struct err why = ERR_INIT;
+    FAILPOINT(report_posting);
     int rc = manager_post(m, "/v1/worker/report", encode(s, b), CALL_MS, &answer, err);
 
+    if (!rc)
+        FAILPOINT(report_posted);
     if ((!rc || rc == -E_BAD_VALUE) && settle_all(s, b, &answer, &why) == 0) {
         manager_trust(m);
         rc = 0;

@@ -10,6 +10,7 @@
 
 #include "broker.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "hints.h"
 #include "log.h"
 #include "threads.h"
@@ -76,6 +77,7 @@ static void ack_oldest(struct source *src, int count)
     for (int i = 0; i < count && src->hints.link == HINTS_UP; i++) {
         if (broker_ack(src->s->broker, src->tags[i], &err) != 0)
             link_lost(src, &err);
+        FAILPOINT(delivery_acked);
     }
     memmove(src->tags, src->tags + count, (size_t)src->hints.held * sizeof src->tags[0]);
 }
@@ -165,6 +167,8 @@ static int take_over(struct source *src, struct claim_item *items, size_t count,
     int64_t now = clock_mono_ms();
     int rc = 0;
 
+    if (count > 0)
+        FAILPOINT(claim_received);
     for (size_t i = 0; i < count; i++) {
         struct err why = ERR_INIT;
         if (items[i].fault.code && !items[i].work.task_id[0])
@@ -173,6 +177,8 @@ static int take_over(struct source *src, struct claim_item *items, size_t count,
         else if (take_one(src, &items[i], now, &why) != 0)
             log_error("task.dropped", LOG_S("error", why.text));
     }
+    if (count > 0)
+        FAILPOINT(claim_boarded);
     return rc;
 }
 

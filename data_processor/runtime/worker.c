@@ -11,6 +11,7 @@
 #include "board.h"
 #include "broker.h"
 #include "clock.h"
+#include "failpoint.h"
 #include "job.h"
 #include "log.h"
 #include "slot.h"
@@ -57,6 +58,9 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
     struct worker *w = arg;
 
     if (report) {
+        FAILPOINT(work_ended);
+        if (report->outcome == ATTEMPT_RELEASED)
+            FAILPOINT(work_released);
         log_end(s, report);
         board_end(&w->board, s->attempt, report);
     } else {
@@ -107,8 +111,10 @@ static void fill_slots(struct worker *w, int64_t now_ms)
                 idle++;
                 break;
             }
+            FAILPOINT(work_taken);
             if (slot_assign(s, &h->work, h, now_ms, &err) != 0)
                 refuse(w, h, ATTEMPT_FAILED, &err);
+            FAILPOINT(work_assigned);
         }
     }
     board_offer(&w->board, idle);
@@ -145,6 +151,7 @@ static void begin_stop(struct worker *w, int64_t now_ms)
     /* One Ctrl-C may come twice: from the terminal and from whoever started us. */
     if (hasty && now_ms - w->stop_asked_ms < SAME_REQUEST_MS)
         return;
+    FAILPOINT(worker_stopping);
     log_info("worker.stopping", LOG_I("hand_back_now", hasty));
     if (!hasty) {
         w->stop_asked_ms = now_ms;

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "service_internal.h"
 
@@ -39,10 +40,13 @@ static int change(struct service *s, const char *id, plan_fn *plan, void *arg, s
         task_release(&t);
         if (rc)
             return rc == 1 ? 0 : rc;
-        rc = store_move(s->parts.store, &move, 1, s->announce, &result, err);
+        rc = FAILPOINT_ERR(change_planned, -E_UNAVAILABLE, err);
+        if (!rc)
+            rc = store_move(s->parts.store, &move, 1, s->announce, &result, err);
         if (rc)
             return rc;
         if (result.outcome == MOVE_MADE) {
+            FAILPOINT(change_made);
             service_note_move(&move);
             service_announce(s);
             return ret ? store_get(s->parts.store, id, ret, err) : 0;

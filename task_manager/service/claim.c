@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -47,6 +48,7 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
     };
     size_t count = 0;
 
+    FAILPOINT(claim_asked);
     for (size_t i = 0; i < request->queue_count; i++)
         queues[i] = request->queues[i];
     struct claimed *claimed = calloc((size_t)request->limit, sizeof *claimed);
@@ -61,6 +63,8 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
                   LOG_I("attempt", items[i].attempt), LOG_S("worker", request->worker));
     }
     free(claimed);
+    if (!rc && count > 0)
+        FAILPOINT(claim_answering);
     if (rc || count == 0) {
         free(items);
         items = NULL;

@@ -90,7 +90,7 @@ static bool serve(struct claim_hub *hub, struct waiter *w, struct pass *p)
 }
 
 /* Takes the whole list, serves it, and puts those that go on waiting back in front. */
-static void run_pass(struct claim_hub *hub)
+void claim_hub_pass(struct claim_hub *hub)
 {
     struct pass p = {.empty_count = 0};
     struct waiter *answered = NULL;
@@ -149,12 +149,12 @@ static void *hub_run(void *arg)
     struct claim_hub *hub = arg;
 
     while (rounds_wait(&hub->rounds, idle_ms(hub)))
-        run_pass(hub);
-    run_pass(hub);
+        claim_hub_pass(hub);
+    claim_hub_pass(hub);
     return NULL;
 }
 
-int claim_hub_start(struct service *s, struct claim_hub **ret, struct err *err)
+int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err)
 {
     struct claim_hub *hub = calloc(1, sizeof *hub);
 
@@ -162,13 +162,14 @@ int claim_hub_start(struct service *s, struct claim_hub **ret, struct err *err)
         return err_set(err, -E_NO_MEMORY, "no memory for the claim hub");
     hub->service = s;
     hub->last = &hub->first;
-    int rc = rounds_start(&hub->rounds, hub_run, hub, err);
-    if (rc) {
-        free(hub);
-        return rc;
-    }
+    rounds_init(&hub->rounds);
     *ret = hub;
     return 0;
+}
+
+int claim_hub_start(struct claim_hub *hub, struct err *err)
+{
+    return rounds_start(&hub->rounds, hub_run, hub, err);
 }
 
 void claim_hub_poke(struct claim_hub *hub)
@@ -191,6 +192,7 @@ void claim_hub_stop_free(struct claim_hub *hub)
         return;
     claim_hub_drain(hub);
     rounds_stop(&hub->rounds);
+    rounds_release(&hub->rounds);
     free(hub);
 }
 

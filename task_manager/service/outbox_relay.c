@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -80,14 +81,17 @@ static bool relay_batch(struct relay *r, struct err *err)
 
     if (rc || count == 0)
         return false;
+    FAILPOINT(relay_taken);
     for (size_t i = 0; i < count; i++) {
         write_message(&b->rows[i], &b->messages[i]);
         b->confirmed[i] = false;
     }
     rc = broker_publish(r->s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
                         b->confirmed, err);
+    FAILPOINT(relay_published);
     if (settle_batch(r, count, rc, err))
         return false;
+    FAILPOINT(relay_marked);
     return (rc == 0 || rc == -E_TIMEOUT) && count == BROKER_BATCH_MAX;
 }
 
@@ -114,7 +118,7 @@ static void note_link(struct relay *r, const struct err *why)
     r->link = up ? LINK_UP : LINK_DOWN;
 }
 
-static void relay_round(struct relay *r)
+void relay_round(struct relay *r)
 {
     struct err why = ERR_INIT;
     bool more = reach_broker(r, &why) == 0;
@@ -126,16 +130,24 @@ static void relay_round(struct relay *r)
     }
 }
 
+struct relay *relay_new(struct service *s)
+{
+    struct relay *r = calloc(1, sizeof *r);
+
+    if (r)
+        r->s = s;
+    return r;
+}
+
 void *relay_run(void *arg)
 {
     struct service *s = arg;
-    struct relay *r = calloc(1, sizeof *r);
+    struct relay *r = relay_new(s);
 
     if (!r) {
         log_error("relay.failed", LOG_S("reason", "no memory"));
         return NULL;
     }
-    r->s = s;
     do {
         relay_round(r);
     } while (rounds_wait(&s->relay, ROUND_MS));

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -51,7 +52,11 @@ static bool reap_batch(struct service *s, struct err *err)
         moves[i].detail = moves[i].error.message;
     }
     if (!rc && count)
+        rc = FAILPOINT_ERR(reap_found, -E_UNAVAILABLE, err);
+    if (!rc && count)
         rc = store_move(s->parts.store, moves, count, s->announce, results, err);
+    if (!rc && count)
+        FAILPOINT(reap_moved);
     for (size_t i = 0; !rc && i < count; i++) {
         if (results[i].outcome != MOVE_MADE)
             continue;
@@ -89,10 +94,12 @@ static void keep_house(struct service *s)
     uint64_t parts = 0;
     int64_t keys = 0;
 
+    FAILPOINT(house_begun);
     if (objstore_sweep_parts(s->parts.objects, c->sweep_after_ms, &parts, &why))
         log_warn("sweep.failed", LOG_S("reason", why.text));
     else if (parts)
         log_info("sweep.parts_removed", LOG_I("count", parts));
+    FAILPOINT(house_swept);
     do {
         if (store_forget_keys(s->parts.store, c->idempotency_ttl_ms, KEYS_BATCH, &keys, &why)) {
             log_warn("sweep.failed", LOG_S("reason", why.text));
@@ -101,32 +108,43 @@ static void keep_house(struct service *s)
     } while (keys == KEYS_BATCH && !rounds_is_stopping(&s->reaper));
 }
 
+void reaper_begin(struct service *s, struct reaper *r)
+{
+    *r = (struct reaper){.reap_at = clock_mono_ms() + s->parts.config->lease_ms};
+}
+
+void reaper_round(struct service *s, struct reaper *r)
+{
+    struct err why = ERR_INIT;
+
+    refresh_counts(s, &why);
+    /* While nobody could renew, a lease that ran out says nothing about its worker: after a
+     * start or a recovery all get one lease of time to speak up. */
+    if (why.code)
+        r->reap_at = clock_mono_ms() + s->parts.config->lease_ms;
+    while (clock_mono_ms() >= r->reap_at && reap_batch(s, &why) &&
+           !rounds_is_stopping(&s->reaper)) {
+    }
+    if ((why.code != 0) != r->was_failing) {
+        r->was_failing = why.code != 0;
+        log_event(r->was_failing ? LOG_ERROR : LOG_INFO,
+                  r->was_failing ? "store.failing" : "store.recovered",
+                  LOG_S("reason", why.text));
+    }
+    if (clock_mono_ms() >= r->house_at) {
+        keep_house(s);
+        r->house_at = clock_mono_ms() + HOUSEKEEPING_MS;
+    }
+}
+
 void *reaper_run(void *arg)
 {
     struct service *s = arg;
-    int64_t house_at = 0, reap_at = clock_mono_ms() + s->parts.config->lease_ms;
-    bool was_failing = false;
+    struct reaper r;
 
+    reaper_begin(s, &r);
     do {
-        struct err why = ERR_INIT;
-        refresh_counts(s, &why);
-        /* While nobody could renew, a lease that ran out says nothing about its worker: after a
-         * start or a recovery all get one lease of time to speak up. */
-        if (why.code)
-            reap_at = clock_mono_ms() + s->parts.config->lease_ms;
-        while (clock_mono_ms() >= reap_at && reap_batch(s, &why) &&
-               !rounds_is_stopping(&s->reaper)) {
-        }
-        if ((why.code != 0) != was_failing) {
-            was_failing = why.code != 0;
-            log_event(was_failing ? LOG_ERROR : LOG_INFO,
-                      was_failing ? "store.failing" : "store.recovered",
-                      LOG_S("reason", why.text));
-        }
-        if (clock_mono_ms() >= house_at) {
-            keep_house(s);
-            house_at = clock_mono_ms() + HOUSEKEEPING_MS;
-        }
+        reaper_round(s, &r);
     } while (rounds_wait(&s->reaper, ROUND_MS));
     return NULL;
 }

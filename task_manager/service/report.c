@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -140,8 +141,10 @@ static void sweep_stale_output(struct service *s, const struct report *r)
     bool is_garbage = attempt < t.attempt || (attempt == t.attempt && is_over);
     task_release(&t);
     if (is_garbage && store_key_in_use(s->parts.store, r->output.key, &used, NULL) == 0 &&
-        !used)
+        !used) {
+        FAILPOINT(report_sweeping);
         objstore_delete(s->parts.objects, r->output.key, NULL);
+    }
 }
 
 static void settle(struct service *s, const struct report *r, const struct draft *d,
@@ -209,7 +212,10 @@ int service_report(struct service *s, const char *worker, const struct report *i
         rc = draft_move(s, worker, &items[i], &drafts[i], &ret[i], err);
     }
     if (!rc)
+        rc = FAILPOINT_ERR(report_drafted, -E_UNAVAILABLE, err);
+    if (!rc)
         rc = apply(s, items, drafts, count, ret, err);
+    FAILPOINT(report_recorded);
     if (!rc)
         service_announce(s);
     free(drafts);

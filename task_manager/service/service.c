@@ -8,7 +8,7 @@
 #include "metrics.h"
 #include "service_internal.h"
 
-int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *err)
+void rounds_init(struct rounds *r)
 {
     pthread_condattr_t attr;
 
@@ -17,7 +17,16 @@ int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&r->wake, &attr);
     pthread_condattr_destroy(&attr);
+}
 
+void rounds_release(struct rounds *r)
+{
+    pthread_cond_destroy(&r->wake);
+    pthread_mutex_destroy(&r->lock);
+}
+
+int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *err)
+{
     int rc = pthread_create(&r->thread, NULL, run, arg);
     if (rc)
         return err_set_errno(err, -E_NO_MEMORY, rc, "start a service thread");
@@ -73,8 +82,6 @@ void rounds_stop(struct rounds *r)
     pthread_cond_signal(&r->wake);
     pthread_mutex_unlock(&r->lock);
     pthread_join(r->thread, NULL);
-    pthread_cond_destroy(&r->wake);
-    pthread_mutex_destroy(&r->lock);
     r->is_started = false;
 }
 
@@ -95,12 +102,8 @@ int service_check_types(const struct config *config, struct err *err)
     return 0;
 }
 
-int service_start(const struct service_parts *parts, struct service **ret, struct err *err)
+int service_new(const struct service_parts *parts, struct service **ret, struct err *err)
 {
-    int rc = service_check_types(parts->config, err);
-    if (rc)
-        return rc;
-
     struct service *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the service");
@@ -108,8 +111,26 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     s->retry.base_ms = parts->config->retry_base_ms;
     s->retry.cap_ms = parts->config->retry_cap_ms;
     s->announce = broker_delivers(parts->publisher);
+    rounds_init(&s->reaper);
+    rounds_init(&s->relay);
+    int rc = claim_hub_new(s, &s->hub, err);
+    if (rc)
+        service_stop_free(s);
+    else
+        *ret = s;
+    return rc;
+}
 
-    rc = claim_hub_start(s, &s->hub, err);
+int service_start(const struct service_parts *parts, struct service **ret, struct err *err)
+{
+    struct service *s = NULL;
+    int rc = service_check_types(parts->config, err);
+
+    if (!rc)
+        rc = service_new(parts, &s, err);
+    if (rc)
+        return rc;
+    rc = claim_hub_start(s->hub, err);
     if (!rc && s->announce)
         rc = rounds_start(&s->relay, relay_run, s, err);
     if (!rc) /* last: it pokes the others */
@@ -139,6 +160,8 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
+    rounds_release(&s->reaper);
+    rounds_release(&s->relay);
     free(s);
 }
 

@@ -28,6 +28,7 @@ struct service {
     atomic_llong waiting, outbox, outbox_oldest_ms; /* from the last count */
 };
 
+void rounds_init(struct rounds *r);
 int rounds_start(struct rounds *r, void *(*run)(void *), void *arg, struct err *err);
 void rounds_poke(struct rounds *r);
 /* Waits for a poke or for ms; false when it is time to end. */
@@ -35,14 +36,34 @@ bool rounds_wait(struct rounds *r, int64_t ms);
 /* Asked between the batches of a long round. */
 bool rounds_is_stopping(struct rounds *r);
 void rounds_stop(struct rounds *r);
+void rounds_release(struct rounds *r);
+
+/* A service without threads, which service_start adds: whoever has one (the simulation) calls
+ * the rounds below. End it with service_stop_free. */
+int service_new(const struct service_parts *parts, struct service **ret, struct err *err);
 
 /* New work may be there: wakes parked claims and the relay. */
 void service_announce(struct service *s);
 
+struct reaper {
+    int64_t house_at, reap_at; /* monotonic: no housekeeping, no reaping before */
+    bool was_failing;
+};
+
+void reaper_begin(struct service *s, struct reaper *r);
+void reaper_round(struct service *s, struct reaper *r);
 void *reaper_run(void *service);
+
+struct relay;
+
+struct relay *relay_new(struct service *s); /* free() it; NULL: no memory */
+void relay_round(struct relay *r);
 void *relay_run(void *service);
 
-int claim_hub_start(struct service *s, struct claim_hub **ret, struct err *err);
+int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);
+int claim_hub_start(struct claim_hub *hub, struct err *err);
+/* Goes over the parked claims once. */
+void claim_hub_pass(struct claim_hub *hub);
 void claim_hub_poke(struct claim_hub *hub);
 void claim_hub_drain(struct claim_hub *hub);
 void claim_hub_stop_free(struct claim_hub *hub);

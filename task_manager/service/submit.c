@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "failpoint.h"
 #include "metrics.h"
 #include "params.h"
 #include "service_internal.h"
@@ -108,6 +109,8 @@ int service_submit(struct service *s, const struct submit_request *request,
         rc = service_check_backlog(s, err);
     if (!rc && item.key)
         rc = request_digest(request, item.request_sha256, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(submit_checked, -E_UNAVAILABLE, err);
     if (rc)
         return rc;
     fill_task(s, request, &item.task);
@@ -120,6 +123,7 @@ int service_submit(struct service *s, const struct submit_request *request,
     if (ret->outcome == SUBMIT_ACCEPTED) {
         metric_add(METRIC_TASKS_SUBMITTED, 1);
         service_announce(s);
+        FAILPOINT(submit_announced);
     }
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "failpoint.h"
 #include "log.h"
 #include "service_internal.h"
 
@@ -56,6 +57,7 @@ int service_upload_begin(struct service *s, int64_t expected_size, struct servic
         return rc;
     }
     *ret = u;
+    FAILPOINT(upload_begun);
     return 0;
 }
 
@@ -104,9 +106,13 @@ int service_upload_submit_free(struct service *s, struct service_upload *u,
     int rc = objstore_put_commit_free(put, &request->input, err);
     if (rc)
         return rc;
-    rc = service_submit(s, request, ret, err);
+    rc = FAILPOINT_ERR(upload_stored, -E_UNAVAILABLE, err);
+    if (!rc)
+        rc = service_submit(s, request, ret, err);
     if (rc == -E_UNKNOWN_OUTCOME)
         return rc;
+    if (!rc && ret->outcome == SUBMIT_REPLAYED)
+        FAILPOINT(upload_replayed);
     if (rc || ret->outcome == SUBMIT_REPLAYED)
         drop_input(s, request->input.key);
     return rc;

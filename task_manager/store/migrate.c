@@ -1,4 +1,5 @@
 /* migrate.c - which migrations to run; how one is run is the backend's business. */
+#include "failpoint.h"
 #include "store_internal.h"
 
 static int refuse_newer(const struct migration_list *list, int version, struct err *err)
@@ -20,7 +21,11 @@ int migrate_up(const struct migration_list *list, const struct migration_driver 
     if (!rc)
         rc = refuse_newer(list, version, err);
     for (size_t i = (size_t)version; !rc && i < list->count; i++) {
-        rc = driver->apply(ctx, &list->items[i], true, err);
+        rc = FAILPOINT_ERR(migration_begun, -E_UNAVAILABLE, err);
+        if (!rc)
+            rc = driver->apply(ctx, &list->items[i], true, err);
+        if (!rc)
+            rc = FAILPOINT_ERR(migration_applied, -E_UNAVAILABLE, err);
         if (rc)
             err_wrap(err, "migration %d '%s'", list->items[i].version, list->items[i].name);
     }

@@ -1,5 +1,6 @@
 /* store.c - the front of the store: picks the backend by URL, checks what callers promise and
  * settles in which order rows are locked, so that the backends hold SQL and nothing else. */
+#include "failpoint.h"
 #include "store_internal.h"
 
 #include <assert.h>
@@ -194,6 +195,8 @@ int store_submit(struct store *s, const struct submission *items, size_t count, 
     if (!order)
         return -E_NO_MEMORY;
     int rc = s->ops->submit(s, items, order, count, announce, ret, err);
+    if (!rc)
+        FAILPOINT(submit_committed);
     free(order);
     return rc;
 }
@@ -273,6 +276,8 @@ int store_claim(struct store *s, const struct claim *claim, struct claimed *ret,
     int rc = s->ops->claim(s, claim, ret, ret_count, err);
     if (rc)
         claimed_clear(ret, ret_count);
+    if (*ret_count > 0)
+        FAILPOINT(claim_committed);
     return rc;
 }
 
@@ -298,6 +303,7 @@ int store_renew(struct store *s, struct renewal *items, size_t count, int64_t le
     if (!order)
         return -E_NO_MEMORY;
     int rc = valid ? s->ops->renew(s, items, order, valid, lease_ms, err) : 0;
+    FAILPOINT(renew_committed);
     free(order);
     return rc;
 }
@@ -343,6 +349,7 @@ int store_move(struct store *s, const struct task_move *items, size_t count, boo
     if (!order)
         return -E_NO_MEMORY;
     int rc = valid ? s->ops->move(s, items, order, valid, announce, ret, err) : 0;
+    FAILPOINT(move_committed);
     free(order);
     return rc;
 }

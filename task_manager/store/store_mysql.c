@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "failpoint.h"
 
 /* -- opening -- */
 
@@ -155,6 +156,8 @@ static int apply(void *ctx, const struct migration *m, bool up, struct err *err)
 
     if (!rc)
         rc = run_script(c, up ? m->up : m->down, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(migration_scripted, -E_UNAVAILABLE, err);
     if (!rc)
         rc = record(c, m, up, err);
     return rc;

@@ -1,4 +1,5 @@
 /* store_mysql_claim.c - starting attempts and keeping them alive. */
+#include "failpoint.h"
 #include "mysql_internal.h"
 
 #include <assert.h>
@@ -242,7 +243,9 @@ static int begin_attempts(struct my_conn *c, struct claim_args *a, struct err *e
     for (size_t i = 1; i < *a->ret_count; i++)
         memcpy(a->ret[i].token, a->ret->token, sizeof a->ret->token);
     int rc = mark_claimed(c, a, err);
-    return rc ? rc : note_claimed(c, a, err);
+    if (!rc)
+        rc = note_claimed(c, a, err);
+    return rc ? rc : FAILPOINT_ERR(claim_written, -E_UNAVAILABLE, err);
 }
 
 static int claim_body(struct my_conn *c, void *arg, struct err *err)

@@ -1,6 +1,7 @@
 /* store_mysql_move.c - the one way a task changes state after its claim. Locks the rows of all
  * moves at once, judges each move by what its row says, and writes what follows from those
  * that are made in a few statements. */
+#include "failpoint.h"
 #include "mysql_internal.h"
 
 #include <stdlib.h>
@@ -322,7 +323,7 @@ static int move_body(struct my_conn *c, void *arg, struct err *err)
         if (a->ret[a->order[i]].outcome == MOVE_STALE && m->token[0])
             rc = explain(c, m, &a->ret[a->order[i]], err);
     }
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(move_written, -E_UNAVAILABLE, err);
 }
 
 int my_move(struct store *s, const struct task_move *items, const size_t *order, size_t count,

@@ -1,5 +1,6 @@
 /* store_mysql_submit.c - taking tasks in: task, first event, outbox and idempotency key in
  * one transaction. */
+#include "failpoint.h"
 #include "mysql_internal.h"
 
 #include <stdio.h>
@@ -178,7 +179,7 @@ static int submit_body(struct my_conn *c, void *arg, struct err *err)
         rc = my_add_events(c, a->events, a->fresh_count, err);
     if (!rc && a->announce)
         rc = my_announce(c, a->notices, a->fresh_count, err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(submit_written, -E_UNAVAILABLE, err);
 }
 
 int my_submit(struct store *s, const struct submission *items, const size_t *order,

@@ -6,6 +6,7 @@
 
 #include "backoff.h"
 #include "clock.h"
+#include "failpoint.h"
 
 enum { TRIES = 5, WAIT_BASE_MS = 20, WAIT_CAP_MS = 500, GIVE_UP_MS = 10000 };
 
@@ -73,7 +74,9 @@ static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *r
         roll_back(c);
         return rc;
     }
+    FAILPOINT(commit_begun);
     rc = my_exec(c, "COMMIT", err);
+    FAILPOINT(commit_done);
     if (!rc)
         *ret = DONE;
     else if (my_fault_of(c->error) == FAULT_LINK)

@@ -10,6 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "failpoint.h"
 #include "fs.h"
 
 /* -- opening -- */
@@ -207,6 +208,8 @@ static int apply(void *ctx, const struct migration *m, bool up, struct err *err)
                   err);
     if (!rc)
         rc = lite_exec(c, up ? m->up : m->down, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(migration_scripted, -E_UNAVAILABLE, err);
     if (rc)
         return rc;
     lite_begin_sql(&q, c,

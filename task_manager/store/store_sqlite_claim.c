@@ -1,4 +1,5 @@
 /* store_sqlite_claim.c - starting attempts and keeping them alive. */
+#include "failpoint.h"
 #include "sqlite_internal.h"
 
 #include <stdlib.h>
@@ -96,7 +97,7 @@ static int claim_body(struct lite_conn *c, void *arg, struct err *err)
         candidates_sort(a->candidates, a->count);
     for (size_t i = 0; i < a->count && *a->ret_count < (size_t)a->claim->limit && !rc; i++)
         rc = claim_one(c, a, a->candidates[i].id, err);
-    return rc;
+    return rc || *a->ret_count == 0 ? rc : FAILPOINT_ERR(claim_written, -E_UNAVAILABLE, err);
 }
 
 /* Is there anything to claim? Asked of a reader, so that idle workers do not keep the writer
@@ -175,7 +176,7 @@ static int renew_body(struct lite_conn *c, void *arg, struct err *err)
 
     for (size_t i = 0; i < a->count && !rc; i++)
         rc = renew_one(c, &a->items[a->order[i]], a->lease_ms, err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(renew_written, -E_UNAVAILABLE, err);
 }
 
 int lite_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,

@@ -1,4 +1,5 @@
 /* store_sqlite_move.c - the one way a task changes state after its claim. */
+#include "failpoint.h"
 #include "sqlite_internal.h"
 
 struct move_args {
@@ -138,7 +139,7 @@ static int move_body(struct lite_conn *c, void *arg, struct err *err)
 
     for (size_t i = 0; i < a->count && !rc; i++)
         rc = move_one(c, &a->items[a->order[i]], a->announce, &a->ret[a->order[i]], err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(move_written, -E_UNAVAILABLE, err);
 }
 
 int lite_move(struct store *s, const struct task_move *items, const size_t *order, size_t count,

@@ -1,5 +1,6 @@
 /* store_sqlite_submit.c - taking tasks in: task, first event, outbox and idempotency key in
  * one transaction. */
+#include "failpoint.h"
 #include "sqlite_internal.h"
 
 #include <stdio.h>
@@ -105,6 +106,8 @@ static int submit_one(struct lite_conn *c, const struct submission *item, bool a
     snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
     if (item->key)
         rc = take_key(c, item, ret, err);
+    if (!rc && item->key)
+        rc = FAILPOINT_ERR(submit_key_taken, -E_UNAVAILABLE, err);
     if (rc || ret->outcome != SUBMIT_ACCEPTED)
         return rc;
     rc = add_task(c, &item->task, err);
@@ -122,7 +125,7 @@ static int submit_body(struct lite_conn *c, void *arg, struct err *err)
 
     for (size_t i = 0; i < a->count && !rc; i++)
         rc = submit_one(c, &a->items[a->order[i]], a->announce, &a->ret[a->order[i]], err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(submit_written, -E_UNAVAILABLE, err);
 }
 
 int lite_submit(struct store *s, const struct submission *items, const size_t *order,

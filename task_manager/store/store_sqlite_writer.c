@@ -1,6 +1,7 @@
 /* store_sqlite_writer.c - the one thread that writes. It takes all requests that wait, runs
  * each inside its own savepoint of one transaction, commits once (one fsync) and wakes their
  * callers: while one group is being synced, the next one gathers. */
+#include "failpoint.h"
 #include "sqlite_internal.h"
 
 #include <signal.h>
@@ -83,8 +84,10 @@ static int run_group(struct lite_conn *c, struct lite_request *group, struct err
             err_set(err, rc, "%s", r->rc ? r->err.text : "sqlite lost the transaction");
         }
     }
+    FAILPOINT(commit_begun);
     if (!rc)
         rc = simple(c, LITE_COMMIT, err);
+    FAILPOINT(commit_done);
     if (rc && in_transaction(c))
         simple(c, LITE_ROLLBACK, &ignored);
     return rc;
