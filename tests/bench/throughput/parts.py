@@ -1,0 +1,3 @@
+"""What is measured of Segue alone, on request."""
+
+PARTS = {}
