@@ -153,6 +153,8 @@ static int take_keys(struct my_conn *c, struct submit_args *a, struct err *err)
         snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
         if (item->key)
             rc = take_key(c, item, ret, err);
+        if (!rc && item->key)
+            rc = FAILPOINT_ERR(submit_key_taken, -E_UNAVAILABLE, err);
     }
     return rc;
 }
