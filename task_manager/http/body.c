@@ -70,13 +70,22 @@ static bool refuse_err(struct exchange *x, const struct err *err)
     return false;
 }
 
+bool exchange_has_lines(const struct exchange *x)
+{
+    const char *type = exchange_header(x, "Content-Type");
+
+    return type && media_is(type, "application/x-ndjson");
+}
+
 static bool begin_json(struct exchange *x, int64_t limit)
 {
     x->body.kind = BODY_IS_TEXT;
     x->body.limit = limit;
-    if (!exchange_has_body(x) || media_is_json(exchange_header(x, "Content-Type")))
+    if (!exchange_has_body(x) || media_is_json(exchange_header(x, "Content-Type")) ||
+        (x->match.route->body == HTTP_BODY_LINES && exchange_has_lines(x)))
         return true;
-    reply_problem(x, 415, NULL, "the Content-Type must be application/json");
+    reply_problem(x, 415, NULL, "the Content-Type must be application/json%s",
+                  x->match.route->body == HTTP_BODY_LINES ? " or application/x-ndjson" : "");
     return false;
 }
 
@@ -241,6 +250,9 @@ bool body_begin(struct exchange *x)
         return begin_upload(x);
     case HTTP_BODY_BATCH:
         limit *= BODY_BATCH_FACTOR;
+        break;
+    case HTTP_BODY_LINES:
+        limit *= exchange_has_lines(x) ? BODY_BATCH_FACTOR : 1;
         break;
     case HTTP_BODY_JSON:
         break;

@@ -180,6 +180,11 @@ static void log_failure(const struct exchange *x, const struct err *err)
                   LOG_S("error", err->text), LOG_I("unlogged", held));
 }
 
+const char *reply_detail(const struct err *err)
+{
+    return err_http_status(err->code) >= 500 ? public_sentence(err->code) : err->text;
+}
+
 void reply_err(struct exchange *x, const struct err *err)
 {
     int status = err_http_status(err->code);
@@ -187,8 +192,7 @@ void reply_err(struct exchange *x, const struct err *err)
 
     if (status >= 500)
         log_failure(x, err);
-    snprintf(detail, sizeof detail, "%s",
-             status >= 500 ? public_sentence(err->code) : err->text);
+    snprintf(detail, sizeof detail, "%s", reply_detail(err));
     answer_problem(x, status, err_title(err->code), NULL, detail);
 }
 

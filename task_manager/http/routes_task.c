@@ -1,4 +1,4 @@
-/* routes_task.c - tasks as clients see them: submit, list, show, cancel, retry, status. */
+/* routes_task.c - tasks as clients see them: list, show, cancel, retry, status. */
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -21,73 +21,6 @@ static void reply_task(struct exchange *x, int rc, struct task *t, const struct 
     }
     reply_json_take(x, 200, json_text_take(task_to_json(t)));
     task_release(t);
-}
-
-/* -- submit -- */
-
-static int read_run_at(const char *text, int64_t *ret_ms, struct err *err)
-{
-    if (text[0] && !clock_parse(text, ret_ms))
-        return err_set(err, -E_BAD_VALUE,
-                       "run_at: must be a time such as 2026-01-31T23:59:59Z");
-    return 0;
-}
-
-/* *ret_params is the text that request->params points at; free() it. */
-static int read_submit(const char *body, size_t len, struct submit_request *request,
-                       char **ret_params, struct err *err)
-{
-    json_t *root = NULL, *params = NULL;
-    char run_at[64] = "";
-    int64_t priority = 0, max_attempts = 0, timeout_s = 0;
-    const struct json_field fields[] = {
-        {"type", JSON_FIELD_STRING, true, request->type, sizeof request->type, 0, 0},
-        {"params", JSON_FIELD_OBJECT, false, &params, 0, 0, 0},
-        {"queue", JSON_FIELD_STRING, false, request->queue, sizeof request->queue, 0, 0},
-        {"priority", JSON_FIELD_INT, false, &priority, 0, -TASK_PRIORITY_LIMIT,
-         TASK_PRIORITY_LIMIT},
-        {"run_at", JSON_FIELD_STRING, false, run_at, sizeof run_at, 0, 0},
-        {"max_attempts", JSON_FIELD_INT, false, &max_attempts, 0, 1, TASK_ATTEMPTS_LIMIT},
-        {"timeout_s", JSON_FIELD_INT, false, &timeout_s, 0, 1, TASK_TIMEOUT_LIMIT_S},
-        {0},
-    };
-    int rc = json_read_text(body, len, &root, err);
-
-    if (!rc)
-        rc = json_read_object(root, "", fields, err);
-    if (!rc)
-        rc = read_run_at(run_at, &request->run_at_ms, err);
-    if (!rc && params) {
-        *ret_params = json_dumps(params, JSON_COMPACT | JSON_SORT_KEYS);
-        if (!*ret_params)
-            rc = err_set(err, -E_NO_MEMORY, "no memory for params");
-    }
-    request->params = *ret_params;
-    request->priority = (int)priority;
-    request->max_attempts = (int)max_attempts;
-    request->timeout_ms = timeout_s * 1000;
-    json_decref(root);
-    return rc;
-}
-
-void route_task_submit(struct exchange *x, void *context)
-{
-    const struct api *api = context;
-    struct submit_request request = {.idempotency_key = exchange_header(x, "Idempotency-Key")};
-    struct submit_result result;
-    struct err err = ERR_INIT;
-    char *params = NULL;
-    size_t len;
-    const char *body = exchange_body(x, &len);
-    int rc = read_submit(body, len, &request, &params, &err);
-
-    if (!rc)
-        rc = service_submit(api->service, &request, &result, &err);
-    if (rc)
-        reply_err(x, &err);
-    else
-        route_accepted(x, &result);
-    free(params);
 }
 
 /* -- list -- */

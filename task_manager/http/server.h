@@ -28,6 +28,7 @@ enum http_body {
     HTTP_BODY_NONE,  /* a body is refused with 400 */
     HTTP_BODY_JSON,  /* application/json up to the JSON limit */
     HTTP_BODY_BATCH, /* the same up to 16 times that limit (worker reports) */
+    HTTP_BODY_LINES, /* JSON, or application/x-ndjson up to 16 times that limit */
     HTTP_BODY_UPLOAD /* streamed to the sink: multipart/form-data with one part `file` (no other
                       * files), or raw as text/csv, octet-stream, gzip, zstd, plain text,
                       * Excel's CSV type or without a type. Zero raw bytes reach the handler
@@ -102,6 +103,8 @@ const char *exchange_query(const struct exchange *x, const char *name);
 const char *exchange_query_name(const struct exchange *x, size_t index);
 const char *exchange_header(const struct exchange *x, const char *name); /* NULL without */
 const char *exchange_body(const struct exchange *x, size_t *ret_len);    /* "" without */
+/* Of an HTTP_BODY_LINES: did it come as lines? */
+bool exchange_has_lines(const struct exchange *x);
 /* "http://host:port" for links: from a well-formed Host header, else the listener. */
 const char *exchange_base_url(const struct exchange *x);
 /* Is the client still there? A look at the socket, for parked exchanges: one that has closed
@@ -136,6 +139,8 @@ void reply_problem(struct exchange *x, int status, const char *short_error,
  * anything else outsiders get a general one, and the log the err (one line a second and code).
  */
 void reply_err(struct exchange *x, const struct err *err);
+/* The sentence that it shows; borrowed from err or static. */
+const char *reply_detail(const struct err *err);
 
 struct file_reply {
     int fd; /* taken over: closed in every case */

@@ -113,6 +113,7 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     s->announce = broker_delivers(parts->publisher);
     rounds_init(&s->reaper);
     rounds_init(&s->relay);
+    submit_group_init(&s->submits);
     int rc = claim_hub_new(s, &s->hub, err);
     if (rc)
         service_stop_free(s);
@@ -160,6 +161,7 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
+    submit_group_release(&s->submits);
     rounds_release(&s->reaper);
     rounds_release(&s->relay);
     free(s);

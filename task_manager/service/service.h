@@ -62,7 +62,33 @@ struct submit_request {
 int service_submit(struct service *s, const struct submit_request *request,
                    struct submit_result *ret, struct err *err);
 
-/* E_OVERLOAD when MAX_QUEUED tasks wait (as of the last count, at most a second old). */
+struct submit_reply {
+    /* Called exactly once, from the calling thread or later from another; result is borrowed,
+     * and NULL after a failure. */
+    void (*answer)(void *arg, int rc, const struct submit_result *result,
+                   const struct err *err);
+    void *arg;
+};
+
+/* The same without waiting for the database. params_take is what request->params points at:
+ * free()d in every case; the key must stay until the answer. */
+void service_submit_later(struct service *s, const struct submit_request *request,
+                          char *params_take, const struct submit_reply *reply);
+
+struct submit_one {
+    struct submit_request request;
+    int rc; /* in: not 0 when it is not to be submitted; out: as of service_submit */
+    struct err err;
+    struct submit_result result;
+};
+
+/* Submits many at once, a few hundred in one transaction; each has an outcome of its own.
+ * Only -E_NO_MEMORY; then nothing was submitted. */
+int service_submit_many(struct service *s, struct submit_one *items, size_t count,
+                        struct err *err);
+
+/* E_OVERLOAD when MAX_QUEUED tasks wait (counted every second, and what this manager took in
+ * and handed out since). */
 int service_check_backlog(struct service *s, struct err *err);
 
 /* -- uploads: a file on its way into the object store -- */

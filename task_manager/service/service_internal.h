@@ -18,14 +18,34 @@ struct rounds {
     bool is_started, is_stopping, is_poked;
 };
 
+/* A submit on its way; the caller's, until it is answered. */
+struct submit_job {
+    struct submit_job *next;
+    struct submission item;                 /* what it points at stays until the answer */
+    void (*answer)(struct submit_job *job); /* NULL: somebody waits for is_done */
+    bool is_done;
+    int rc; /* the outcome: rc and err, or result */
+    struct err err;
+    struct submit_result result;
+};
+
+struct submit_group {
+    pthread_mutex_t lock;
+    pthread_cond_t done;
+    struct submit_job *first, **last;
+    int leaders;
+};
+
 struct service {
     struct service_parts parts;
     struct retry_policy retry;
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
+    struct submit_group submits;
     struct rounds reaper, relay;
-    atomic_bool stopping;                           /* not ready any more */
-    atomic_llong waiting, outbox, outbox_oldest_ms; /* from the last count */
+    atomic_bool stopping; /* not ready any more */
+    /* From the last count; waiting moves along with what this manager does meanwhile. */
+    atomic_llong waiting, outbox, outbox_oldest_ms;
 };
 
 void rounds_init(struct rounds *r);
@@ -44,6 +64,15 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
 
 /* New work may be there: wakes parked claims and the relay. */
 void service_announce(struct service *s);
+
+void submit_group_init(struct submit_group *g);
+void submit_group_release(struct submit_group *g);
+/* Records the job with others; it is answered here or later by another thread. */
+void submit_group_add(struct service *s, struct submit_job *job);
+/* The same for a job without `answer`: returns when it is done. */
+void submit_group_wait(struct service *s, struct submit_job *job);
+/* Records jobs in one transaction, or one by one when one of them spoils it. */
+void submit_record(struct service *s, struct submit_job *const *jobs, size_t count);
 
 struct reaper {
     int64_t house_at, reap_at; /* monotonic: no housekeeping, no reaping before */

@@ -1,10 +1,11 @@
 /* submit.c - accepting a task: checked, within the backlog, and durable before the answer. */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "failpoint.h"
-#include "metrics.h"
 #include "params.h"
 #include "service_internal.h"
 #include "sha256.h"
@@ -91,39 +92,132 @@ static void fill_task(struct service *s, const struct submit_request *r, struct 
     t->params = (char *)(uintptr_t)r->params; /* borrowed: store_submit does not keep it */
 }
 
-int service_check_backlog(struct service *s, struct err *err)
+static int check_room(struct service *s, int64_t count, struct err *err)
 {
-    if (atomic_load(&s->waiting) >= s->parts.config->max_queued)
+    if (atomic_load(&s->waiting) + count > s->parts.config->max_queued)
         return err_set(err, -E_OVERLOAD, "%" PRId64 " tasks are waiting already; try later",
                        s->parts.config->max_queued);
     return 0;
 }
 
+int service_check_backlog(struct service *s, struct err *err)
+{
+    return check_room(s, 1, err);
+}
+
+static int prepare(struct service *s, const struct submit_request *request,
+                   struct submission *item, struct err *err)
+{
+    *item = (struct submission){.client = "", .key = request->idempotency_key};
+    int rc = check(s, request, err);
+
+    if (!rc && item->key)
+        rc = request_digest(request, item->request_sha256, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(submit_checked, -E_UNAVAILABLE, err);
+    if (!rc)
+        fill_task(s, request, &item->task);
+    return rc;
+}
+
 int service_submit(struct service *s, const struct submit_request *request,
                    struct submit_result *ret, struct err *err)
 {
-    struct submission item = {.client = "", .key = request->idempotency_key};
-    int rc = check(s, request, err);
+    struct submit_job job = {.err = ERR_INIT};
+    int rc = prepare(s, request, &job.item, err);
 
     if (!rc)
         rc = service_check_backlog(s, err);
-    if (!rc && item.key)
-        rc = request_digest(request, item.request_sha256, err);
+    if (rc)
+        return rc;
+    submit_group_wait(s, &job);
+    *ret = job.result;
+    return job.rc ? err_set(err, job.rc, "%s", job.err.text) : 0;
+}
+
+/* -- without waiting -- */
+
+struct later {
+    struct submit_job job;
+    struct submit_reply reply;
+    char *params;
+};
+
+static void answer_later(struct submit_job *job)
+{
+    struct later *l = (struct later *)(void *)((char *)job - offsetof(struct later, job));
+
+    l->reply.answer(l->reply.arg, job->rc, &job->result, &job->err);
+    free(l->params);
+    free(l);
+}
+
+void service_submit_later(struct service *s, const struct submit_request *request,
+                          char *params_take, const struct submit_reply *reply)
+{
+    struct err why = ERR_INIT;
+    struct later *l = calloc(1, sizeof *l);
+    int rc = l ? prepare(s, request, &l->job.item, &why)
+               : err_set(&why, -E_NO_MEMORY, "no memory for a submit");
+
     if (!rc)
-        rc = FAILPOINT_ERR(submit_checked, -E_UNAVAILABLE, err);
-    if (rc)
-        return rc;
-    fill_task(s, request, &item.task);
-    rc = store_submit(s->parts.store, &item, 1, s->announce, ret, err);
-    if (rc)
-        return rc;
-    if (ret->outcome == SUBMIT_MISMATCH)
-        return err_set(err, -E_MISMATCH,
-                       "this Idempotency-Key was used for a request with other content");
-    if (ret->outcome == SUBMIT_ACCEPTED) {
-        metric_add(METRIC_TASKS_SUBMITTED, 1);
-        service_announce(s);
-        FAILPOINT(submit_announced);
+        rc = service_check_backlog(s, &why);
+    if (rc) {
+        reply->answer(reply->arg, rc, NULL, &why);
+        free(params_take);
+        free(l);
+        return;
     }
+    l->reply = *reply;
+    l->params = params_take;
+    l->job.answer = answer_later;
+    submit_group_add(s, &l->job);
+}
+
+/* -- many -- */
+
+enum { BULK_MAX = 256 };
+
+/* Checks each and records the good ones together. */
+static void submit_part(struct service *s, struct submit_one *items, size_t count,
+                        struct submit_job *jobs)
+{
+    struct submit_job *ready[BULK_MAX];
+    size_t ready_count = 0;
+    const int64_t room = s->parts.config->max_queued - atomic_load(&s->waiting);
+
+    for (size_t i = 0; i < count; i++) {
+        struct submit_one *one = &items[i];
+        jobs[i] = (struct submit_job){.err = ERR_INIT};
+        if (!one->rc)
+            one->rc = prepare(s, &one->request, &jobs[i].item, &one->err);
+        if (!one->rc && (int64_t)ready_count >= room)
+            one->rc = check_room(s, (int64_t)ready_count + 1, &one->err);
+        if (!one->rc)
+            ready[ready_count++] = &jobs[i];
+    }
+    if (ready_count)
+        submit_record(s, ready, ready_count);
+    for (size_t i = 0; i < count; i++) {
+        if (items[i].rc)
+            continue;
+        items[i].rc = jobs[i].rc;
+        items[i].err = jobs[i].err;
+        items[i].result = jobs[i].result;
+    }
+}
+
+int service_submit_many(struct service *s, struct submit_one *items, size_t count,
+                        struct err *err)
+{
+    struct submit_job *jobs = calloc(BULK_MAX, sizeof *jobs);
+
+    if (!jobs)
+        return err_set(err, -E_NO_MEMORY, "no memory for %zu submits", count);
+    for (size_t from = 0; from < count; from += BULK_MAX) {
+        submit_part(s, items + from, count - from < BULK_MAX ? count - from : BULK_MAX, jobs);
+        service_announce(s);
+    }
+    free(jobs);
     return 0;
 }

@@ -1,0 +1,142 @@
+/* submit_group.c - submits that come at the same time share a transaction.
+ *
+ * Whoever adds a submit while fewer than LEADERS_MAX threads lead becomes a leader: it takes
+ * all that wait, records them with one call of the store, answers them, and goes on until
+ * nothing waits. So nobody waits for company, and the busier it is the larger the groups. Two
+ * leaders: while one waits for the disk, the other works on the next group. */
+#include <stdlib.h>
+
+#include "failpoint.h"
+#include "metrics.h"
+#include "service_internal.h"
+
+enum { GROUP_MAX = 256, LEADERS_MAX = 2 };
+
+void submit_group_init(struct submit_group *g)
+{
+    pthread_mutex_init(&g->lock, NULL);
+    pthread_cond_init(&g->done, NULL);
+    g->last = &g->first;
+    g->leaders = 0;
+}
+
+void submit_group_release(struct submit_group *g)
+{
+    pthread_cond_destroy(&g->done);
+    pthread_mutex_destroy(&g->lock);
+}
+
+/* A failure that need not be everybody's: one task may be too much for the database. */
+static bool may_be_ones_own(int rc)
+{
+    return rc != -E_UNAVAILABLE && rc != -E_UNKNOWN_OUTCOME;
+}
+
+static void settle(struct service *s, struct submit_job *job)
+{
+    if (!job->rc && job->result.outcome == SUBMIT_MISMATCH) {
+        job->rc = err_set(&job->err, -E_MISMATCH,
+                          "this Idempotency-Key was used for a request with other content");
+    } else if (!job->rc && job->result.outcome == SUBMIT_ACCEPTED) {
+        metric_add(METRIC_TASKS_SUBMITTED, 1);
+        atomic_fetch_add(&s->waiting, 1);
+    }
+}
+
+void submit_record(struct service *s, struct submit_job *const *jobs, size_t count)
+{
+    struct submission *items = calloc(count, sizeof *items);
+    struct submit_result *results = calloc(count, sizeof *results);
+    struct err why = ERR_INIT;
+    int rc = items && results ? 0 : err_set(&why, -E_NO_MEMORY, "no memory for a submit");
+
+    for (size_t i = 0; i < count && !rc; i++)
+        items[i] = jobs[i]->item;
+    if (!rc)
+        rc = store_submit(s->parts.store, items, count, s->announce, results, &why);
+    for (size_t i = 0; i < count; i++) {
+        if (rc && count > 1 && may_be_ones_own(rc)) {
+            submit_record(s, &jobs[i], 1);
+            continue;
+        }
+        jobs[i]->rc = rc;
+        jobs[i]->err = why;
+        if (!rc)
+            jobs[i]->result = results[i];
+        settle(s, jobs[i]);
+    }
+    free(items);
+    free(results);
+}
+
+/* Under the lock: up to GROUP_MAX jobs off the list. */
+static size_t take(struct submit_group *g, struct submit_job **ret)
+{
+    size_t count = 0;
+
+    while (g->first && count < GROUP_MAX) {
+        ret[count++] = g->first;
+        g->first = g->first->next;
+    }
+    if (!g->first)
+        g->last = &g->first;
+    return count;
+}
+
+/* Under the lock, which it lets go of meanwhile. */
+static void lead(struct service *s, struct submit_group *g)
+{
+    struct submit_job *jobs[GROUP_MAX];
+    size_t count;
+
+    while ((count = take(g, jobs)) > 0) {
+        pthread_mutex_unlock(&g->lock);
+        submit_record(s, jobs, count);
+        service_announce(s);
+        FAILPOINT(submit_announced);
+        size_t waited_for = 0;
+        for (size_t i = 0; i < count; i++) {
+            if (jobs[i]->answer)
+                jobs[i]->answer(jobs[i]); /* and it is gone */
+            else
+                jobs[waited_for++] = jobs[i];
+        }
+        pthread_mutex_lock(&g->lock);
+        for (size_t i = 0; i < waited_for; i++)
+            jobs[i]->is_done = true;
+        if (waited_for)
+            pthread_cond_broadcast(&g->done);
+    }
+}
+
+static void add(struct service *s, struct submit_group *g, struct submit_job *job)
+{
+    job->next = NULL;
+    *g->last = job;
+    g->last = &job->next;
+    if (g->leaders == LEADERS_MAX)
+        return;
+    g->leaders++;
+    lead(s, g);
+    g->leaders--;
+}
+
+void submit_group_add(struct service *s, struct submit_job *job)
+{
+    struct submit_group *g = &s->submits;
+
+    pthread_mutex_lock(&g->lock);
+    add(s, g, job);
+    pthread_mutex_unlock(&g->lock);
+}
+
+void submit_group_wait(struct service *s, struct submit_job *job)
+{
+    struct submit_group *g = &s->submits;
+
+    pthread_mutex_lock(&g->lock);
+    add(s, g, job);
+    while (!job->is_done)
+        pthread_cond_wait(&g->done, &g->lock);
+    pthread_mutex_unlock(&g->lock);
+}
