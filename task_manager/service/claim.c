@@ -65,6 +65,9 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
     free(claimed);
     if (!rc && count > 0)
         FAILPOINT(claim_answering);
+    if (!rc && count == (size_t)request->limit && !request->task_id[0] &&
+        atomic_load(&s->waiting) > 0)
+        relay_wake(s, items[count - 1].queue);
     if (rc || count == 0) {
         free(items);
         items = NULL;

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "clock.h"
 #include "failpoint.h"
@@ -71,6 +72,46 @@ static int settle_batch(struct relay *r, size_t count, int published, struct err
     return done ? store_outbox_done(store, b->done, done, err) : 0;
 }
 
+void relay_wake(struct service *s, const char *queue)
+{
+    struct wakes *w = &s->wakes;
+    size_t at = 0;
+
+    if (!s->announce)
+        return;
+    pthread_mutex_lock(&w->lock);
+    while (at < w->count && strcmp(w->queues[at], queue) != 0)
+        at++;
+    bool is_new = at == w->count && at < sizeof w->queues / sizeof w->queues[0];
+    if (is_new)
+        snprintf(w->queues[w->count++], sizeof w->queues[0], "%s", queue);
+    pthread_mutex_unlock(&w->lock);
+    if (is_new)
+        rounds_poke(&s->relay);
+}
+
+/* What fails here is not tried again: an idle worker asks anyway. */
+static void send_wakes(struct relay *r)
+{
+    struct wakes *w = &r->s->wakes;
+    struct batch *b = &r->batch;
+    struct err ignored = ERR_INIT;
+
+    pthread_mutex_lock(&w->lock);
+    size_t count = w->count;
+    w->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct broker_message *m = &b->messages[i];
+        snprintf(m->id, sizeof m->id, "more");
+        snprintf(m->queue, sizeof m->queue, "%s", w->queues[i]);
+        snprintf(m->body, sizeof m->body, "{\"more\":true}");
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (count)
+        (void)broker_publish(r->s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
+                             b->confirmed, &ignored);
+}
+
 /* True when a full batch went out and there may be more. */
 static bool relay_batch(struct relay *r, struct err *err)
 {
@@ -124,6 +165,8 @@ void relay_round(struct relay *r)
     bool more = reach_broker(r, &why) == 0;
 
     note_link(r, &why);
+    if (more)
+        send_wakes(r);
     while (more && !rounds_is_stopping(&r->s->relay)) {
         more = relay_batch(r, &why);
         note_link(r, &why);

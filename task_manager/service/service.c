@@ -114,6 +114,7 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     rounds_init(&s->reaper);
     rounds_init(&s->relay);
     submit_group_init(&s->submits);
+    pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
     if (rc)
         service_stop_free(s);
@@ -162,6 +163,7 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
     submit_group_release(&s->submits);
+    pthread_mutex_destroy(&s->wakes.lock);
     rounds_release(&s->reaper);
     rounds_release(&s->relay);
     free(s);

@@ -36,12 +36,20 @@ struct submit_group {
     int leaders;
 };
 
+/* Queues that want another message; full means that enough is on its way. */
+struct wakes {
+    pthread_mutex_t lock;
+    char queues[16][TASK_QUEUE_MAX];
+    size_t count;
+};
+
 struct service {
     struct service_parts parts;
     struct retry_policy retry;
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
     struct submit_group submits;
+    struct wakes wakes;
     struct rounds reaper, relay;
     atomic_bool stopping; /* not ready any more */
     /* From the last count; waiting moves along with what this manager does meanwhile. */
@@ -87,6 +95,9 @@ struct relay;
 
 struct relay *relay_new(struct service *s); /* free() it; NULL: no memory */
 void relay_round(struct relay *r);
+/* Sends one more message for a queue from which a claim took all it could carry: the next
+ * worker is to help. Only a hint, so it is not kept. */
+void relay_wake(struct service *s, const char *queue);
 void *relay_run(void *service);
 
 int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);

@@ -59,6 +59,7 @@ struct submission {
     const char *client; /* owner of the idempotency key; "" for now */
     const char *key;    /* Idempotency-Key or NULL */
     char request_sha256[SHA256_TEXT_MAX]; /* with a key: digest of what was asked */
+    bool is_quiet; /* no outbox row: enough others of this call wake its queue */
 };
 
 enum submit_outcome {
@@ -72,7 +73,8 @@ struct submit_result {
     char id[ID_TEXT_MAX];
 };
 
-/* One transaction for all: task, first event, and an outbox row each when `announce`. After
+/* One transaction for all: task, first event, and an outbox row when `announce` and unless the
+ * submission is quiet. After
  * 0 the rows are durable. */
 int store_submit(struct store *s, const struct submission *items, size_t count, bool announce,
                  struct submit_result *ret, struct err *err);

@@ -14,7 +14,7 @@ struct submit_args {
     bool announce;
     struct submit_result *ret;
     const struct task **fresh; /* the accepted ones */
-    size_t fresh_count;
+    size_t fresh_count, notice_count;
     struct my_event *events;
     struct my_notice *notices;
 };
@@ -164,30 +164,31 @@ static int submit_body(struct my_conn *c, void *arg, struct err *err)
     struct submit_args *a = arg;
     int rc = take_keys(c, a, err);
 
-    a->fresh_count = 0;
+    a->fresh_count = a->notice_count = 0;
     for (size_t i = 0; i < a->count; i++) {
         const struct task *t = &a->items[i].task;
         if (rc || a->ret[i].outcome != SUBMIT_ACCEPTED)
             continue;
         a->events[a->fresh_count] =
             (struct my_event){t->id, -1, TASK_RECEIVED, 0, "client", ""};
-        a->notices[a->fresh_count] =
-            (struct my_notice){t->id, t->type, t->queue, 0, t->run_at_ms, 0};
+        if (a->announce && !a->items[i].is_quiet)
+            a->notices[a->notice_count++] =
+                (struct my_notice){t->id, t->type, t->queue, 0, t->run_at_ms, 0};
         a->fresh[a->fresh_count++] = t;
     }
     if (!rc)
         rc = add_tasks(c, a->fresh, a->fresh_count, err);
     if (!rc)
         rc = my_add_events(c, a->events, a->fresh_count, err);
-    if (!rc && a->announce)
-        rc = my_announce(c, a->notices, a->fresh_count, err);
+    if (!rc)
+        rc = my_announce(c, a->notices, a->notice_count, err);
     return rc ? rc : FAILPOINT_ERR(submit_written, -E_UNAVAILABLE, err);
 }
 
 int my_submit(struct store *s, const struct submission *items, const size_t *order,
               size_t count, bool announce, struct submit_result *ret, struct err *err)
 {
-    struct submit_args a = {items, order, count, announce, ret, NULL, 0, NULL, NULL};
+    struct submit_args a = {items, order, count, announce, ret, NULL, 0, 0, NULL, NULL};
 
     a.fresh = calloc(count, sizeof *a.fresh);
     a.events = calloc(count, sizeof *a.events);

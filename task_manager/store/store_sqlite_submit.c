@@ -113,7 +113,7 @@ static int submit_one(struct lite_conn *c, const struct submission *item, bool a
     rc = add_task(c, &item->task, err);
     if (!rc)
         rc = lite_add_event(c, item->task.id, -1, TASK_RECEIVED, 0, "client", "", err);
-    if (!rc && announce)
+    if (!rc && announce && !item->is_quiet)
         rc = lite_announce(c, item->task.id, err);
     return rc;
 }
