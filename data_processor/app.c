@@ -15,7 +15,7 @@
 #include "runtime.h"
 #include "text.h"
 
-enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 5 };
+enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 6 };
 
 /* Cores this process may use. */
 static unsigned core_count(void)
@@ -92,6 +92,7 @@ static int build_child_args(const struct config *c, unsigned slots, struct child
     snprintf(ret->text[3], ARG_MAX_BYTES, "--max-inflated-bytes=%" PRId64,
              c->max_inflated_bytes);
     snprintf(ret->text[4], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
+    snprintf(ret->text[5], ARG_MAX_BYTES, "--kill-grace=%" PRId64 "ms", c->kill_grace_ms);
     for (int i = 0; i < CHILD_ARGS; i++)
         ret->list[i] = ret->text[i];
     ret->list[CHILD_ARGS] = NULL;
@@ -218,7 +219,7 @@ int app_slot(const struct config *c, long parent_pid)
     int rc = log_setup_words(c->log_level, c->log_format, &err);
 
     if (!rc)
-        rc = child_setup(parent_pid, &err);
+        rc = child_setup(parent_pid, c->kill_grace_ms, &err);
     if (!rc)
         rc = objstore_open(c->storage_url, &store, &err);
     if (!rc) {

@@ -46,9 +46,10 @@ struct child_options {
     int64_t memory_bytes, max_inflated_bytes;
 };
 
-/* The first thing a slot's process does: dies with its parent (-E_STALE when it is gone
- * already), no core files, first victim when memory runs out, no foreign files open. */
-int child_setup(long parent_pid, struct err *err);
+/* The first thing a slot's process does: no core files, no foreign files open, and a split in
+ * two (keeper.h). Returns in the one that runs jobs, the first victim when memory runs out; it
+ * and all that it starts die with the worker. -E_STALE when that is gone already. */
+int child_setup(long worker_pid, int64_t kill_grace_ms, struct err *err);
 
 /* Reads works from SLOT_FD, runs each and writes progress and report there, until the other
  * side closes it: 0. Negative when the socket or memory fails. */

@@ -14,9 +14,11 @@
 #include "job.h"
 #include "log.h"
 #include "slot.h"
+#include "strays.h"
 #include "threads.h"
 
 enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, SAME_REQUEST_MS = 1000, THREADS = 3 };
+enum { STRAYS_PATIENCE_MS = 500, INHERITED_MAX = 64 };
 enum { FD_SIGNALS, FD_BOARD, FD_SLOTS };
 
 struct worker {
@@ -26,7 +28,10 @@ struct worker {
     struct slot *slots;
     struct pollfd *fds; /* FD_SIGNALS, FD_BOARD, then one per slot */
     int signal_fd;
-    bool announced; /* worker.ready has been logged */
+    pid_t inherited[INHERITED_MAX]; /* children of whoever became this program by exec */
+    size_t inherited_count;
+    bool has_strays; /* that are not dead yet */
+    bool announced;  /* worker.ready has been logged */
     bool stopping;
     int64_t stop_asked_ms;
     int64_t end_work_ms; /* while stopping: when running work is ended ... */
@@ -66,11 +71,34 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
     }
 }
 
-static void on_died(void *arg, struct slot *s, const struct death *d)
+static bool is_no_stray(void *arg, pid_t pid)
 {
     const struct worker *w = arg;
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        if (w->slots[i].pid == pid)
+            return true;
+    }
+    for (size_t i = 0; i < w->inherited_count; i++) {
+        if (w->inherited[i] == pid)
+            return true;
+    }
+    return false;
+}
+
+/* Slots are the only children we make: any other is what a killed one left behind. It ends
+ * before the attempt is told to have ended; whatever holds out, its SIGCHLD brings us back. */
+static void end_strays(struct worker *w, int64_t patience_ms)
+{
+    w->has_strays = !strays_end(is_no_stray, w, patience_ms);
+}
+
+static void on_died(void *arg, struct slot *s, const struct death *d)
+{
+    struct worker *w = arg;
     char how[DEATH_TEXT_MAX];
 
+    end_strays(w, STRAYS_PATIENCE_MS);
     if (w->stopping && s->state != SLOT_BUSY)
         return;
     death_describe(d->status, how);
@@ -205,6 +233,8 @@ static void read_signals(struct worker *w, int64_t now_ms)
     }
     for (unsigned i = 0; i < w->options->slots; i++) /* one SIGCHLD may stand for several */
         slot_reap(&w->slots[i], now_ms);
+    if (w->has_strays)
+        end_strays(w, 0);
 }
 
 static void read_board(struct worker *w)
@@ -299,6 +329,8 @@ static void worker_release(struct worker *w)
 {
     for (unsigned i = 0; w->slots && i < w->options->slots; i++)
         slot_release(&w->slots[i]);
+    if (w->slots)
+        end_strays(w, STRAYS_PATIENCE_MS);
     free(w->slots);
     free(w->fds);
     board_close(&w->board);
@@ -310,7 +342,10 @@ static int worker_init(struct worker *w, const struct runtime_options *options, 
     memset(w, 0, sizeof *w);
     w->options = options;
     w->events = (struct slot_events){on_progress, on_ended, on_died, w};
-    int rc = open_signals(w, err);
+    w->inherited_count = strays_list(w->inherited, INHERITED_MAX);
+    int rc = strays_adopt(err);
+    if (!rc)
+        rc = open_signals(w, err);
     if (rc)
         return rc;
     rc = board_open(&w->board, err);

@@ -131,7 +131,8 @@ static const struct {
      ATTEMPT_FAILED,
      ERROR_CRASH,
      "signal",
-     "the job's process was killed by signal 9 (SIGKILL) after 1.2 s; peak memory 812 MiB"},
+     "the job's process was killed by signal 9 (SIGKILL) after 1.2 s; peak memory 812 "
+     "MiB; the machine may have run out of memory"},
     {{DEATH_OWN, SIGSEGV | 0x80 /* with a core */, 10, 0, 3 * MIB, 0, 0},
      ATTEMPT_FAILED,
      ERROR_CRASH,
@@ -147,7 +148,7 @@ static const struct {
      ERROR_CRASH,
      "signal",
      "the job's process was killed by signal 9 (SIGKILL) after 0.1 s; peak memory below 11 "
-     "MiB"},
+     "MiB; the machine may have run out of memory"},
     {{DEATH_DEADLINE, SIGTERM, 1510, 700, 5 * MIB, 1500, 0},
      ATTEMPT_FAILED,
      ERROR_TIMEOUT,
