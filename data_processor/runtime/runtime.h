@@ -27,7 +27,9 @@ struct runtime_options {
     unsigned slots;
     const char *program;          /* what a slot runs; normally /proc/self/exe */
     const char *const *slot_args; /* after `slot <pid of the worker>`; NULL-terminated */
-    int64_t kill_grace_ms, poll_ms, stop_grace_ms;
+    const char *health_socket;    /* path; "": none */
+    int64_t health_after_ms;      /* trouble shorter than this is none */
+    int64_t kill_grace_ms, heartbeat_ms, poll_ms, stop_grace_ms;
 };
 
 /* Runs until SIGTERM or SIGINT and until what was running then has ended: 0. Negative when it
@@ -35,6 +37,11 @@ struct runtime_options {
  * (children die with the thread that started them, and signals are blocked in all). Logs.
  * http_client_global_init must have been called. */
 int runtime_run(const struct runtime_options *options, struct err *err);
+
+/* Asks the worker that listens at `path` whether it is consuming: 0, and what it said in
+ * ret_line; or negative with the reason in err. Waits up to patience_ms. */
+int runtime_ask_health(const char *path, int64_t patience_ms, char *ret_line, size_t size,
+                       struct err *err);
 
 /* -- inside a slot's process -- */
 

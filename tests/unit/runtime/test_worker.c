@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -77,6 +78,16 @@ static void heartbeats_carry_progress_and_keep_a_long_task(void **state)
     assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_DONE);
     assert_true(b->manager.heartbeats >= 3);
     assert_true(fake_manager_progress(&b->manager) > 0.1);
+}
+
+static void the_time_between_heartbeats_is_a_setting(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, lease_ms, 3600000);
+    fake_manager_offer(&b->manager, long_sleep, 0);
+    worker_start(b, "--heartbeat=50ms", NULL);
+    assert_true(fake_manager_wait_heartbeats(&b->manager, 20));
 }
 
 static void a_lost_attempt_is_killed_and_never_reported(void **state)
@@ -251,7 +262,7 @@ static void answers_that_make_no_sense_do_not_count_as_success(void **state)
     set(b, garble_claims, false);
     fake_manager_offer(&b->manager, "{}", 0);
     assert_true(fake_manager_wait_reports(&b->manager, 1));
-    assert_true(worker_log_says(b, "manager.back"));
+    wait_for(worker_log_says(b, "manager.back"));
 }
 
 static void a_manager_that_comes_late_or_comes_back_is_found(void **state)
@@ -270,6 +281,41 @@ static void a_manager_that_comes_late_or_comes_back_is_found(void **state)
     assert_true(fake_manager_wait_reports(&b->manager, 1));
     fake_manager_offer(&b->manager, "{}", 0);
     assert_true(fake_manager_wait_reports(&b->manager, 2));
+}
+
+/* Bit n - 1 of SigBlk is signal n. */
+static bool is_blocked(pid_t pid, int signum)
+{
+    char path[64], line[256];
+    unsigned long long mask = 0;
+
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    while (fgets(line, sizeof line, f)) {
+        if (strncmp(line, "SigBlk:", 7) == 0)
+            mask = strtoull(line + 7, NULL, 16);
+    }
+    fclose(f);
+    return mask >> (signum - 1) & 1;
+}
+
+static void a_sigterm_in_its_first_moment_is_a_good_end(void **state)
+{
+    struct bench *b = *state;
+    char env_file[96];
+
+    /* A .env that does not come to its end holds the program up before it has any setting. */
+    snprintf(env_file, sizeof env_file, "%s/.env", b->root);
+    assert_int_equal(mkfifo(env_file, 0600), 0);
+    worker_start(b, NULL, NULL);
+    wait_for(is_blocked(b->worker, SIGTERM));
+    kill(b->worker, SIGTERM);
+    int fd = open(env_file, O_WRONLY | O_CLOEXEC);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(worker_wait_end(b), 0);
+    assert_true(worker_log_says(b, "worker.stopped"));
 }
 
 static void sigterm_lets_running_work_finish(void **state)
@@ -422,6 +468,7 @@ int main(void)
         test(a_task_offered_to_an_idle_worker_is_taken_at_once),
         test(a_crash_is_reported_and_the_worker_lives_on),
         test(heartbeats_carry_progress_and_keep_a_long_task),
+        test(the_time_between_heartbeats_is_a_setting),
         test(a_lost_attempt_is_killed_and_never_reported),
         test(without_heartbeats_the_worker_gives_the_attempt_up_by_itself),
         test(an_outage_longer_than_a_lease_does_not_end_the_work),
@@ -435,6 +482,7 @@ int main(void)
         test(an_unreadable_task_is_failed_and_the_others_are_run),
         test(answers_that_make_no_sense_do_not_count_as_success),
         test(a_manager_that_comes_late_or_comes_back_is_found),
+        test(a_sigterm_in_its_first_moment_is_a_good_end),
         test(sigterm_lets_running_work_finish),
         test(work_that_outlasts_the_grace_is_handed_back),
         test(a_second_sigterm_hands_everything_back_at_once),
