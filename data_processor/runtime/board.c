@@ -31,9 +31,10 @@ static int init_cond(pthread_cond_t *c)
     return rc;
 }
 
-int board_open(struct board *b, struct err *err)
+int board_open(struct board *b, int64_t heartbeat_ms, struct err *err)
 {
     memset(b, 0, sizeof *b);
+    b->heartbeat_ms = heartbeat_ms;
     b->main_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->source_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->changed);
@@ -320,9 +321,12 @@ void board_end_source(struct board *b)
 
 /* --- heartbeat --- */
 
-static int64_t pause_of(const struct held *h)
+/* Two renewals may fail before the lease is in danger, whatever the setting says. */
+static int64_t pause_of(const struct board *b, const struct held *h)
 {
-    return h->lease_ms / 3 > PAUSE_MIN_MS ? h->lease_ms / 3 : PAUSE_MIN_MS;
+    int64_t pause = h->lease_ms / 3 < b->heartbeat_ms ? h->lease_ms / 3 : b->heartbeat_ms;
+
+    return pause > PAUSE_MIN_MS ? pause : PAUSE_MIN_MS;
 }
 
 int64_t board_pause_max_ms(struct board *b)
@@ -331,8 +335,8 @@ int64_t board_pause_max_ms(struct board *b)
 
     lock(b);
     for (const struct held *h = b->first; h; h = h->next) {
-        if (!h->lost && pause_of(h) < least)
-            least = pause_of(h);
+        if (!h->lost && pause_of(b, h) < least)
+            least = pause_of(b, h);
     }
     unlock(b);
     return least;
@@ -343,7 +347,7 @@ static int64_t next_due(const struct board *b)
     int64_t least = INT64_MAX;
 
     for (const struct held *h = b->first; h; h = h->next) {
-        int64_t pause = pause_of(h);
+        int64_t pause = pause_of(b, h);
         if (!h->lost && h->renewed_ms + pause < least)
             least = h->renewed_ms + pause;
     }

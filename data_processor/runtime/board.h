@@ -40,6 +40,7 @@ struct board {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct held *first;
+    int64_t heartbeat_ms;
     unsigned idle_slots;
     int main_fd, source_fd; /* eventfds: readable when there is something new */
     bool source_ended;
@@ -48,7 +49,8 @@ struct board {
 
 enum { BOARD_REPORTS_MAX = WORKER_BATCH_MAX };
 
-int board_open(struct board *b, struct err *err);
+/* heartbeat_ms: between renewals, but at least three in a lease. */
+int board_open(struct board *b, int64_t heartbeat_ms, struct err *err);
 void board_close(struct board *b); /* after the other threads have ended */
 
 /* -- main thread -- */
@@ -87,12 +89,11 @@ void board_end_source(struct board *b);
 
 /* -- heartbeat -- */
 
-/* Waits until a renewal is due (a third of a lease after the last one, but not before
- * not_before_ms) and lists all attempts that are not lost. *ret: free(). -E_CANCELLED when
- * quitting. */
+/* Waits until a renewal is due (see board_open), but not before not_before_ms, and lists all
+ * attempts that are not lost. *ret: free(). -E_CANCELLED when quitting. */
 int board_wait_due(struct board *b, int64_t not_before_ms, struct heartbeat **ret,
                    size_t *ret_count, struct err *err);
-/* No pause between heartbeats should be longer: a third of the shortest lease. */
+/* No pause between heartbeats should be longer. */
 int64_t board_pause_max_ms(struct board *b);
 /* What the manager said to the heartbeat `asked`, sent at sent_ms. */
 void board_renewed(struct board *b, const struct heartbeat *asked,

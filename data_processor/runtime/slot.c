@@ -12,7 +12,6 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "backoff.h"
@@ -175,6 +174,7 @@ static int spawn(struct slot *s, int64_t now_ms, struct err *err)
     s->state = SLOT_STARTING;
     s->cause = DEATH_OWN;
     s->kill_at_ms = 0;
+    s->cpu_before_ms = 0;
     s->ready_by_ms = now_ms + SLOT_READY_MS;
     s->was_ready = false;
     return 0;
@@ -233,16 +233,6 @@ void slot_release(struct slot *s)
 
 /* --- talking --- */
 
-static int64_t cpu_of_ms(pid_t pid)
-{
-    clockid_t clock;
-    struct timespec t;
-
-    if (clock_getcpuclockid(pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
-        return 0;
-    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static void flush(struct slot *s)
 {
     while (s->fd >= 0 && s->out_sent < s->out.len) {
@@ -284,7 +274,6 @@ int slot_assign(struct slot *s, const struct work *work, void *attempt, int64_t 
     s->deadline_ms = work->timeout_ms > 0 && work->timeout_ms < INT64_MAX - now_ms
                          ? now_ms + work->timeout_ms
                          : INT64_MAX;
-    s->cpu_before_ms = cpu_of_ms(s->pid);
     flush(s);
     return 0;
 }
@@ -323,6 +312,7 @@ static bool take_report(struct slot *s, const char *line, size_t len)
                strcmp(report.token, s->work->token) == 0;
     if (own) {
         s->failures = 0;
+        s->cpu_before_ms += report.usage.cpu_ms;
         end_attempt(s, &report);
     }
     report_release(&report);

@@ -9,6 +9,8 @@
 
 /* -- claim -- */
 
+enum { TOKEN_HEAD = 22 }; /* hex digits that all tokens of a claim share */
+
 struct claim_args {
     const struct claim *claim;
     struct claimed *ret;
@@ -18,6 +20,7 @@ struct claim_args {
     size_t *wanted;   /* per queue, by look_into_queues */
     size_t seen, due; /* ready tasks seen in all; tasks found that must be woken first */
     int64_t now_ms;   /* the database's clock when the rows were locked */
+    char secret[TOKEN_HEAD + 1];
 };
 
 static int add_candidate(struct claim_args *a, const struct candidate *found, struct err *err)
@@ -196,7 +199,7 @@ static int mark_claimed(struct my_conn *c, struct claim_args *a, struct err *err
         struct my_query q;
         int64_t changes = 0, wanted = (int64_t)(count - from);
         size_t places = my_begin_padded(&q, c, MY_CLAIM, count - from);
-        my_text(&q, a->ret->token);
+        my_text(&q, a->secret);
         my_text_in(&q, a->claim->worker, TASK_WORKER_MAX);
         my_int(&q, a->now_ms);
         my_int(&q, a->now_ms + a->claim->lease_ms);
@@ -232,16 +235,26 @@ static int note_claimed(struct my_conn *c, struct claim_args *a, struct err *err
     return rc;
 }
 
-/* All attempts of a claim have one token: it guards a task together with the task's id, and a
- * task never sees the same one again. The row of an attempt is written when it ends; until
- * then the task's row tells of it. */
+/* The tokens of one claim begin with the same 88 random bits and end like their task's id, so
+ * one statement can set them all. */
+static void make_tokens(struct claim_args *a)
+{
+    const size_t tail = TOKEN_TEXT_MAX - 1 - TOKEN_HEAD;
+    char secret[TOKEN_TEXT_MAX];
+
+    token_new(secret);
+    snprintf(a->secret, sizeof a->secret, "%.*s", TOKEN_HEAD, secret);
+    for (size_t i = 0; i < *a->ret_count; i++)
+        snprintf(a->ret[i].token, sizeof a->ret[i].token, "%s%s", a->secret,
+                 a->ret[i].task.id + ID_TEXT_MAX - 1 - tail);
+}
+
+/* The row of an attempt is written when it ends; until then the task's row tells of it. */
 static int begin_attempts(struct my_conn *c, struct claim_args *a, struct err *err)
 {
     if (*a->ret_count == 0)
         return 0;
-    token_new(a->ret->token);
-    for (size_t i = 1; i < *a->ret_count; i++)
-        memcpy(a->ret[i].token, a->ret->token, sizeof a->ret->token);
+    make_tokens(a);
     int rc = mark_claimed(c, a, err);
     if (!rc)
         rc = note_claimed(c, a, err);
