@@ -140,13 +140,28 @@ static void wait_until(struct board *b, int64_t until_ms)
 
 /* --- main thread --- */
 
-void board_offer(struct board *b, unsigned idle_slots)
+/* -- with the lock held: may anything be claimed? -- */
+
+static unsigned room_of(const struct board *b)
+{
+    unsigned waiting = count_phase(b, HELD_WAITING), room = b->idle_slots + b->ahead;
+
+    /* Reports that pile up mean a manager that hands out work but takes none back. */
+    if (waiting >= room || count_phase(b, HELD_ENDED) >= BOARD_REPORTS_MAX)
+        return 0;
+    if (b->idle_slots == 0 && waiting > b->ahead / 2)
+        return 0;
+    return room - waiting;
+}
+
+void board_offer(struct board *b, unsigned idle_slots, unsigned ahead)
 {
     lock(b);
-    if (b->idle_slots != idle_slots) {
-        b->idle_slots = idle_slots;
+    bool had_room = room_of(b) > 0;
+    b->idle_slots = idle_slots;
+    b->ahead = ahead;
+    if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
-    }
     unlock(b);
 }
 
@@ -247,10 +262,7 @@ void board_quit(struct board *b)
 int board_room(struct board *b)
 {
     lock(b);
-    unsigned waiting = count_phase(b, HELD_WAITING), room = 0;
-    /* Reports that pile up mean a manager that hands out work but takes none back. */
-    if (b->idle_slots > waiting && count_phase(b, HELD_ENDED) < BOARD_REPORTS_MAX)
-        room = b->idle_slots - waiting;
+    unsigned room = room_of(b);
     unlock(b);
     return room < WORKER_BATCH_MAX ? (int)room : WORKER_BATCH_MAX;
 }
@@ -405,7 +417,8 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
 {
     lock(b);
     for (struct held *h = b->first; h; h = h->next) {
-        if (strcmp(h->work.token, asked->token) != 0)
+        if (strcmp(h->work.task_id, asked->task_id) != 0 ||
+            strcmp(h->work.token, asked->token) != 0)
             continue;
         if (verdict->held) {
             h->renewed_ms = sent_ms;

@@ -41,7 +41,7 @@ struct board {
     pthread_cond_t changed;
     struct held *first;
     int64_t heartbeat_ms;
-    unsigned idle_slots;
+    unsigned idle_slots, ahead;
     int main_fd, source_fd; /* eventfds: readable when there is something new */
     bool source_ended;
     atomic_bool claims_stopped, quit;
@@ -55,8 +55,8 @@ void board_close(struct board *b); /* after the other threads have ended */
 
 /* -- main thread -- */
 
-/* Tells how many slots wait for work. */
-void board_offer(struct board *b, unsigned idle_slots);
+/* Tells how many slots wait for work, and how many attempts may wait for a slot beyond that. */
+void board_offer(struct board *b, unsigned idle_slots, unsigned ahead);
 /* The oldest WAITING attempt, now RUNNING; NULL without one. Drops those that were lost. */
 struct held *board_take(struct board *b, int64_t now_ms);
 void board_progress(struct board *b, struct held *h, double fraction);
@@ -76,7 +76,9 @@ void board_quit(struct board *b);
 
 /* -- source -- */
 
-/* Attempts that can be claimed now: a slot is free for each. */
+/* Attempts that can be claimed now: a slot is free for each, or they may wait for one. While no
+ * slot is free that is 0 until half of those that may wait have gone, so that claims stay few.
+ */
 int board_room(struct board *b);
 /* Takes over work's contents, also on failure. The lease counts from now_ms. */
 int board_add(struct board *b, struct work *work_take, int64_t now_ms, struct err *err);

@@ -29,7 +29,7 @@ static struct hints_plan next_when_full(const struct hints *h, int64_t now_ms)
 static struct hints_plan next_when_up(const struct hints *h, int64_t now_ms)
 {
     if (h->held > 0)
-        return claim(h->held < h->room ? h->held : h->room, 0);
+        return claim(h->room, 0);
     if (now_ms >= h->poll_at_ms)
         return claim(h->room, 0);
     return wait_for(h->poll_at_ms - now_ms);
@@ -60,9 +60,9 @@ int hints_claimed(struct hints *h, int asked, int got, int64_t now_ms)
         h->poll_at_ms = now_ms + h->poll_ms;
         acked = h->held;
     } else {
-        if (h->held == 0) /* a poll came back full: messages were lost, there may be more */
-            h->poll_at_ms = now_ms;
         acked = got < h->held ? got : h->held;
+        if (acked == h->held) /* no message is left, but one may stand for many tasks */
+            h->poll_at_ms = now_ms;
     }
     h->held -= acked;
     return acked;

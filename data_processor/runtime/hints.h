@@ -1,8 +1,9 @@
 /* hints.h - when to claim, when to wait, what to do with broker deliveries. Pure.
  *
- * A delivery is a hint that its queue has work, nothing more. It is held unacknowledged until
- * a claim has been answered, so that a hint is not lost with a worker that could not act on
- * it; and a worker without a free slot gives its hints back to others after a while. */
+ * A delivery is a hint that its queue has work, for one task or for many, nothing more. It is
+ * held unacknowledged until a claim has been answered, so that a hint is not lost with a worker
+ * that could not act on it; and a worker without a free slot gives its hints back to others
+ * after a while. */
 #ifndef RUNTIME_HINTS_H
 #define RUNTIME_HINTS_H
 

@@ -15,6 +15,7 @@
 #include "health.h"
 #include "job.h"
 #include "log.h"
+#include "pace.h"
 #include "slot.h"
 #include "strays.h"
 #include "threads.h"
@@ -37,6 +38,7 @@ static const struct {
 
 struct worker {
     const struct runtime_options *options;
+    struct pace pace;
     struct board board;
     struct slot_events events;
     struct slot *slots;
@@ -144,6 +146,35 @@ static void refuse(struct worker *w, struct held *h, enum attempt_outcome outcom
     board_end(&w->board, h, &report);
 }
 
+static void release_waiting(struct worker *w, int64_t now_ms)
+{
+    struct held *h;
+
+    while ((h = board_take(&w->board, now_ms)))
+        refuse(w, h, ATTEMPT_RELEASED, NULL);
+}
+
+static bool is_slow(const struct slot *s, int64_t now_ms)
+{
+    return s->state == SLOT_BUSY && now_ms - s->started_ms >= PACE_STUCK_MS;
+}
+
+/* Slots that will soon take work, for what is held ahead; and if there is none because all are
+ * long at work, what is held goes to others. */
+static void offer_slots(struct worker *w, unsigned idle, int64_t now_ms)
+{
+    unsigned slow = 0, moving = 0;
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        const struct slot *s = &w->slots[i];
+        slow += is_slow(s, now_ms);
+        moving += s->state == SLOT_IDLE || (s->state == SLOT_BUSY && !is_slow(s, now_ms));
+    }
+    board_offer(&w->board, idle, pace_ahead(&w->pace, moving));
+    if (slow == w->options->slots)
+        release_waiting(w, now_ms);
+}
+
 static void fill_slots(struct worker *w, int64_t now_ms)
 {
     unsigned idle = 0;
@@ -163,7 +194,7 @@ static void fill_slots(struct worker *w, int64_t now_ms)
             FAILPOINT(work_assigned);
         }
     }
-    board_offer(&w->board, idle);
+    offer_slots(w, idle, now_ms);
 }
 
 static void announce(struct worker *w)
@@ -212,14 +243,6 @@ static void answer_health(struct worker *w, int64_t now_ms)
 }
 
 /* --- stopping --- */
-
-static void release_waiting(struct worker *w, int64_t now_ms)
-{
-    struct held *h;
-
-    while ((h = board_take(&w->board, now_ms)))
-        refuse(w, h, ATTEMPT_RELEASED, NULL);
-}
 
 /* Work that no slot can begin, since none gets a process to live, is others' to do. Meanwhile
  * none is claimed: there is no idle slot. */
@@ -289,8 +312,11 @@ static int wait_ms(struct worker *w, int64_t now_ms)
     int64_t at = least(now_ms + 60000, board_next_loss_ms(&w->board));
 
     for (unsigned i = 0; i < w->options->slots; i++) {
-        if (!w->stopping || w->slots[i].pid)
-            at = least(at, slot_next_tick_ms(&w->slots[i]));
+        const struct slot *s = &w->slots[i];
+        if (!w->stopping || s->pid)
+            at = least(at, slot_next_tick_ms(s));
+        if (s->state == SLOT_BUSY && now_ms - s->started_ms < PACE_STUCK_MS)
+            at = least(at, s->started_ms + PACE_STUCK_MS);
     }
     if (w->stopping) /* source and reporter may still add or end something */
         at = least(at, least(now_ms + 50, w->quit_ms));
@@ -420,6 +446,7 @@ static int worker_init(struct worker *w, const struct runtime_options *options, 
 {
     memset(w, 0, sizeof *w);
     w->options = options;
+    pace_init(&w->pace);
     w->door.fd = -1;
     w->slot_ms = clock_mono_ms();
     w->events = (struct slot_events){on_progress, on_ended, on_died, w};

@@ -14,6 +14,7 @@
 #include "health.h"
 #include "hints.h"
 #include "lines.h"
+#include "pace.h"
 
 enum { NOW = 100000 };
 
@@ -39,9 +40,9 @@ static const struct {
     {"broker down, no slot: wait",
      {.link = HINTS_DOWN, .room = 0},
      {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
-    {"more slots than deliveries: claim as many as deliveries",
+    {"a delivery may stand for many tasks: claim for every slot",
      {.link = HINTS_UP, .room = 4, .held = 2, .poll_at_ms = NOW + 9000},
-     {HINTS_CLAIM, 2, 0}},
+     {HINTS_CLAIM, 4, 0}},
     {"more deliveries than slots: claim as many as slots",
      {.link = HINTS_UP, .room = 1, .held = 5, .poll_at_ms = NOW + 9000},
      {HINTS_CLAIM, 1, 0}},
@@ -100,7 +101,7 @@ static const struct {
     {"none: the same", 3, 3, 0, 3, 0, NOW + 5000},
     {"a poll that came back full: there may be more", 0, 4, 4, 0, 0, NOW},
     {"a poll that did not: wait for the next", 0, 4, 3, 0, 0, NOW + 5000},
-    {"every hint used", 2, 2, 2, 2, 0, 0},
+    {"every hint used: there may be more than they told of", 2, 2, 2, 2, 0, NOW},
 };
 
 static void a_claims_answer_decides_which_deliveries_are_acknowledged(void **state)
@@ -114,6 +115,27 @@ static void a_claims_answer_decides_which_deliveries_are_acknowledged(void **sta
             fail_msg("%s: acked %d, held %d, poll at %lld", answers[i].what, acked, h.held,
                      (long long)h.poll_at_ms);
     }
+}
+
+/* --- pace --- */
+
+static void only_short_attempts_are_held_ahead(void **state)
+{
+    struct pace p;
+
+    (void)state;
+    pace_init(&p);
+    assert_int_equal(pace_ahead(&p, 4), 0); /* nothing is known yet */
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 10);
+    assert_in_range(pace_ahead(&p, 4), 38, 40); /* ten each of four slots */
+    assert_int_equal(pace_ahead(&p, 0), 0);
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 0);
+    assert_int_equal(pace_ahead(&p, 4), PACE_AHEAD_MAX);
+    for (int i = 0; i < 8; i++)
+        pace_note(&p, 5000);
+    assert_int_equal(pace_ahead(&p, 4), 0); /* the latest count most */
 }
 
 /* --- deaths --- */
@@ -317,6 +339,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_next_step_follows_from_slots_and_deliveries),
         cmocka_unit_test(a_claims_answer_decides_which_deliveries_are_acknowledged),
+        cmocka_unit_test(only_short_attempts_are_held_ahead),
         cmocka_unit_test(a_death_is_told_with_its_cause_and_its_cost),
         cmocka_unit_test(exit_codes_and_signals_are_kept_apart_in_the_usage),
         cmocka_unit_test(a_worker_is_healthy_while_it_consumes),
