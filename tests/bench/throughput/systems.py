@@ -117,6 +117,7 @@ class Segue(System):
         raise NotImplementedError
 
     def start_manager(self):
+        (self.folder / "task_manager.log").unlink(missing_ok=True)  # of one before
         self.manager = Program("task_manager", [self.bench.bin / "task_manager"], self.folder,
                                environment(WORKERS=0, LISTEN="127.0.0.1:0", **self.program_settings))
         self.manager.wait_log("manager.ready")
