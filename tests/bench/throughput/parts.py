@@ -8,6 +8,7 @@ import servers
 from report import table  # of the CSV benchmark
 from servers import Failed, wait_until
 from systems import NOOP
+from tables import rounds_text
 
 MANY_WAITING = 100_000
 FEW, MANY = 1_000, 1_000_000
@@ -83,7 +84,7 @@ def growth(bench, systems):
                 bench.say(f"round {number + 1} {system.name} {name}: finished {found[name][-1]:,.0f} a second")
         figures[system.name] = found
         rows.append([system.name, *(f"{statistics.median(values):,.0f}" for values in found.values())])
-    return [f"Growth: a backlog of {bench.args.tasks:,} tasks, medians of {bench.args.rounds} rounds:", "",
+    return [f"Growth: a backlog of {bench.args.tasks:,} tasks, {rounds_text(bench.args)}:", "",
             *table(rows)], figures
 
 
