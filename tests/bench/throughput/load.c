@@ -187,7 +187,7 @@ static size_t answer_parse(const struct connection *c, int *ret_status, const ch
         return 0;
     if (c->length < 12 || memcmp(c->answer, "HTTP/1.", 7) != 0)
         die("an answer that is no HTTP");
-    *ret_status = atoi(c->answer + 9);
+    *ret_status = (int)strtol(c->answer + 9, NULL, 10);
     *ret_body = blank + 4;
     const char *length = header_find(c->answer, blank, "Content-Length");
     const char *coding = header_find(c->answer, blank, "Transfer-Encoding");

@@ -11,6 +11,8 @@ import sys
 import time
 from pathlib import Path
 
+from report import shorten  # of the CSV benchmark
+
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parents[2]
 SERVERS = REPO / "tests/support/servers.sh"
@@ -158,7 +160,7 @@ def run_json(what, command, **options):
     done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
                           check=False, **options)
     if done.returncode != 0:
-        raise Failed(f"{what}: exit code {done.returncode}: {(done.stderr or done.stdout).strip()[-600:]}")
+        raise Failed(f"{what}: exit code {done.returncode}: {shorten(done.stderr or done.stdout, 300)}")
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -309,7 +311,8 @@ class PostgreSQL:
         home = folder / "postgresql"
         home.mkdir()
         if user:
-            os.chmod(folder, 0o711)
+            for above in (folder, folder.parent):  # as mkdtemp makes them, nobody else may pass
+                os.chmod(above, 0o711)
             os.chown(home, user.pw_uid, user.pw_gid)
         as_user = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"] if user else []
         quietly("initdb", [*as_user, self.bin / "initdb", "-D", home / "data", "-U", "segue", "-A", "trust", "-E", "UTF8",

@@ -102,6 +102,8 @@ class Segue(System):
         super().__init__(bench)
         self.manager = self.address = self.sql = None
         self.program_settings = {}
+        self.ends = []  # of latency(): milliseconds from when a task was due to be sent to DONE
+        self.generator_us = 0  # CPU that load.c took for each request of submit()
 
     def start(self, folder):
         super().start(folder)
@@ -117,6 +119,7 @@ class Segue(System):
         raise NotImplementedError
 
     def start_manager(self):
+        (self.folder / "task_manager.log").unlink(missing_ok=True)  # of one before
         self.manager = Program("task_manager", [self.bench.bin / "task_manager"], self.folder,
                                environment(WORKERS=0, LISTEN="127.0.0.1:0", **self.program_settings))
         self.manager.wait_log("manager.ready")
@@ -170,9 +173,11 @@ class Segue(System):
         return run_json(f"{self.name}: {what}", [self.bench.bin / "bench_throughput_load", *words, self.address, method,
                                                  target])
 
-    def submit(self, count, task=None, **options):
-        return self.load("submit", "POST", "/v1/tasks", json.dumps(task or NOOP).encode(), count=count,
-                         connections=CONNECTIONS, **options)["per_second"]
+    def submit(self, count, task=None):
+        found = self.load("submit", "POST", "/v1/tasks", json.dumps(task or NOOP).encode(), count=count,
+                          connections=CONNECTIONS)
+        self.generator_us = 1e6 * found["cpu_seconds"] / count
+        return found["per_second"]
 
     # the record
 
@@ -188,11 +193,11 @@ class Segue(System):
             raise Failed(f"{self.name}: {done} of {count} tasks are DONE, {others} in another state")
 
     def drained(self, count, since):
-        found, first, last = self.sql.rows(
-            "SELECT COUNT(*), MIN(started_ms), MAX(finished_ms) FROM task "
+        found, first, last, attempts = self.sql.rows(
+            "SELECT COUNT(*), MIN(started_ms), MAX(finished_ms), SUM(attempt) FROM task "
             f"WHERE state = 2 AND created_ms >= {int(since * 1000)}")[0]
-        if int(found) != count:
-            raise Failed(f"{self.name}: {found} of {count} tasks in the record")
+        if int(found) != count or int(attempts) != count:
+            raise Failed(f"{self.name}: {found} of {count} tasks in the record, with {attempts} attempts")
         return (int(last) - int(first)) / 1000
 
     def latency(self, rate, count):
@@ -202,13 +207,15 @@ class Segue(System):
                   connections=OPEN_LOOP_CONNECTIONS, log=log)
         due = dict(line.split() for line in log.read_text(encoding="utf-8").splitlines())
         self.wait_done(self.bench.submitted + count)
-        started = self.sql.rows("SELECT LOWER(HEX(a.task_id)), a.started_ms FROM attempt a JOIN task t "
-                                f"ON t.id = a.task_id WHERE a.number = 1 AND t.created_ms >= {int(since * 1000)}")
-        started = dict(started)
-        if len(due) != count or len(started) != count:
-            raise Failed(f"{self.name}: {len(due)} answers and {len(started)} starts of {count} tasks")
-        # The database's clock counts whole milliseconds: on average the start was half a one later.
-        return [int(started[task.replace("-", "")]) + 0.5 - int(due_us) / 1000 for task, due_us in due.items()]
+        rows = self.sql.rows("SELECT LOWER(HEX(a.task_id)), a.started_ms, t.finished_ms FROM attempt a JOIN task t "
+                             f"ON t.id = a.task_id WHERE a.number = 1 AND t.created_ms >= {int(since * 1000)}")
+        times = {task: (int(started), int(finished)) for task, started, finished in rows}
+        if len(due) != count or len(times) != count:
+            raise Failed(f"{self.name}: {len(due)} answers and {len(times)} starts of {count} tasks")
+        # The database's clock counts whole milliseconds: on average it was half a one later.
+        waits = [[at + 0.5 - int(due_us) / 1000 for at in times[task.replace("-", "")]] for task, due_us in due.items()]
+        self.ends = [end for _, end in waits]
+        return [start for start, _ in waits]
 
     # what only Segue has
 
@@ -265,6 +272,12 @@ class SegueMysql(Segue):
     def start_servers(self):
         self.servers = [MariaDB(self.folder), RabbitMQ(self.folder)]
         self.program_settings.update(DATABASE_URL=self.servers[0].url, AMQP_URL=self.servers[1].url)
+
+    def settings(self):
+        """The relay removes an outbox row on the broker's confirm alone, and counts those."""
+        found = re.search(rb"^segue_outbox_published_total (\d+)", self.request("GET", "/metrics")[1], re.M)
+        waiting = self.sql.rows("SELECT COUNT(*) FROM outbox")[0][0]
+        return super().settings() + [f"publisher confirms ({int(found.group(1)) if found else '?'} so far, {waiting} awaited)"]
 
     def shell(self):
         return self.servers[0].shell()

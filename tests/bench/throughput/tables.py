@@ -23,7 +23,13 @@ FIGURES = {
     "memory_idle": ("MB idle", "{:,.0f}", False),
     "memory_busy": ("MB after", "{:,.0f}", False),
 }
-EXTRAS = {"bulk": "bulk submit/s", "files": "files/s"}
+EXTRAS = {
+    "bulk": ("bulk submit/s", "{:,.0f}"),
+    "files": ("files/s", "{:,.0f}"),
+    "end_p50": ("submit to DONE p50 ms", "{:,.1f}"),
+    "end_p99": ("p99 ms", "{:,.1f}"),
+    "generator_us": ("load generator: CPU us/request", "{:,.1f}"),
+}
 MEGABYTE = 1e6
 
 
@@ -90,11 +96,10 @@ class Page:
         self.figures["rounds"] = runs
         medians = {name: median_of(found) for name, found in runs.items() if found and name not in failures}
         lines = [*self.facts(), *settings_lines(runs, known), ""]
-        lines += [f"{self.args.tasks:,} tasks a backlog, {self.args.rate} arrivals a second for {self.args.seconds} s, medians "
-                  f"of {self.args.rounds} rounds:", ""]
-        lines += main_table(medians, known)
-        lines += ratios(medians)
-        lines += extras(medians)
+        lines += [f"{self.args.tasks:,} tasks a backlog, {self.args.rate} arrivals a second for {self.args.seconds} s, "
+                  f"{rounds_text(self.args)}:", ""]
+        if medians:
+            lines += [*main_table(medians, known), *ratios(medians), *extras(medians)]
         lines += [""] + [f"- {name}: {text}" for name, text in failures.items()] if failures else []
         unsteady = [name for name, found in runs.items() if name in medians and spread(found) > SPREAD_MAX]
         if unsteady:
@@ -118,8 +123,12 @@ class Page:
         path.write_text(page, encoding="utf-8")
 
 
+def rounds_text(args):
+    return "one round" if args.rounds == 1 else f"medians of {args.rounds} rounds"
+
+
 def median_of(found):
-    names = [name for name, value in found[0].items() if isinstance(value, (int, float))]
+    names = [name for name, value in found[0].items() if isinstance(value, (int, float))]  # None: not there
     return {name: statistics.median(run[name] for run in found) for name in names}
 
 
@@ -172,8 +181,8 @@ def ratios(medians):
 
 
 def extras(medians):
-    rows = [["Segue alone", *EXTRAS.values()]]
+    rows = [["Segue alone", *(heading for heading, _ in EXTRAS.values())]]
     for name, found in medians.items():
         if name.startswith("segue"):
-            rows.append([name, *(f"{found[figure]:,.0f}" if found.get(figure) else "not there" for figure in EXTRAS)])
+            rows.append([name, *(form.format(found[figure]) if figure in found else "not there" for figure, (_, form) in EXTRAS.items())])
     return ["", *table(rows)] if len(rows) > 1 else []
