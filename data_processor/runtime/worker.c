@@ -83,7 +83,7 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
     } else {
         log_info("task.dropped", LOG_S("task_id", s->work->task_id),
                  LOG_I("attempt", s->work->attempt), LOG_I("slot", s->index));
-        board_drop(&w->board, s->attempt);
+        board_abandon(&w->board, s->attempt);
     }
 }
 

@@ -165,6 +165,75 @@ static void a_stale_report_is_forgotten_whatever_its_status(void **state)
     assert_int_equal(b->manager.report_calls, 2);
 }
 
+/* What the attempt of the first task has in the store: a file that is there, or not. */
+static bool has_output(const struct bench *b, const char *name)
+{
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/store/%s%s", b->root, b->manager.works[0].output_prefix,
+             name);
+    return access(path, F_OK) == 0;
+}
+
+static void put_output(const struct bench *b, const char *name)
+{
+    char path[512];
+
+    snprintf(path, sizeof path, "%s/store", b->root);
+    mkdir(path, 0700);
+    for (size_t i = 0; b->manager.works[0].output_prefix[i]; i++) {
+        snprintf(path, sizeof path, "%s/store/%.*s", b->root, (int)i + 1,
+                 b->manager.works[0].output_prefix);
+        if (path[strlen(path) - 1] == '/')
+            mkdir(path, 0700);
+    }
+    snprintf(path, sizeof path, "%s/store/%s%s", b->root, b->manager.works[0].output_prefix,
+             name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs("Song,Date,Number of Plays\n", f);
+    fclose(f);
+}
+
+static void what_a_stale_attempt_has_written_is_removed(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, stale_reports, 1);
+    fake_manager_offer(&b->manager, "{}", 0);
+    put_output(b, "totals.csv");
+    worker_start(b, NULL, NULL);
+    wait_for(worker_log_says(b, "report.too_late"));
+    wait_for(!has_output(b, "totals.csv"));
+}
+
+static void what_a_cancelled_attempt_has_written_is_removed(void **state)
+{
+    struct bench *b = *state;
+
+    set(b, lease_ms, 600);
+    fake_manager_offer(&b->manager, long_sleep, 0);
+    put_output(b, "totals.csv");
+    put_output(b, "rejects.csv");
+    worker_start(b, NULL, NULL);
+    assert_true(fake_manager_wait_heartbeats(&b->manager, 1));
+    set(b, lose_all, true);
+    wait_for(!has_output(b, "totals.csv") && !has_output(b, "rejects.csv"));
+}
+
+static void what_a_recorded_attempt_has_written_stays(void **state)
+{
+    struct bench *b = *state;
+
+    fake_manager_offer(&b->manager, "{}", 0);
+    put_output(b, "totals.csv");
+    worker_start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, 1));
+    kill(b->worker, SIGTERM);
+    assert_int_equal(worker_wait_end(b), 0);
+    assert_true(has_output(b, "totals.csv"));
+}
+
 static void a_report_that_is_refused_becomes_a_failure(void **state)
 {
     struct bench *b = *state;
@@ -475,6 +544,9 @@ int main(void)
         test(a_deadline_is_reported_as_a_timeout),
         test(a_report_is_sent_until_it_is_answered),
         test(a_stale_report_is_forgotten_whatever_its_status),
+        test(what_a_stale_attempt_has_written_is_removed),
+        test(what_a_cancelled_attempt_has_written_is_removed),
+        test(what_a_recorded_attempt_has_written_stays),
         test(a_report_that_is_refused_becomes_a_failure),
         test(a_failure_that_is_refused_as_well_is_forgotten),
         test(a_body_that_is_refused_becomes_a_failure),
