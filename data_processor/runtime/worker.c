@@ -240,6 +240,7 @@ static void begin_stop(struct worker *w, int64_t now_ms)
     /* One Ctrl-C may come twice: from the terminal and from whoever started us. */
     if (hasty && now_ms - w->stop_asked_ms < SAME_REQUEST_MS)
         return;
+    board_stop_claims(&w->board);
     log_info("worker.stopping", LOG_I("hand_back_now", hasty));
     if (!hasty) {
         w->stop_asked_ms = now_ms;
@@ -247,7 +248,6 @@ static void begin_stop(struct worker *w, int64_t now_ms)
             w->slots[i].stop_asked_ms = now_ms;
     }
     w->stopping = true;
-    board_stop_claims(&w->board);
     w->end_work_ms = hasty ? now_ms : now_ms + o->stop_grace_ms;
     w->quit_ms =
         hasty ? now_ms + HASTY_REPORT_MS : w->end_work_ms + o->kill_grace_ms + LAST_REPORT_MS;

@@ -122,9 +122,9 @@ static void an_outage_longer_than_a_lease_does_not_end_the_work(void **state)
 {
     struct bench *b = *state;
 
-    set(b, lease_ms, 400);
+    set(b, lease_ms, 1500);
     set(b, fail_heartbeats, true);
-    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":1200}", 0); /* three leases */
+    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":3500}", 0); /* of six leases */
     worker_start(b, NULL, NULL);
     assert_true(fake_manager_wait_reports(&b->manager, 1));
     assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_DONE);
@@ -397,12 +397,13 @@ static void sigterm_lets_running_work_finish(void **state)
     wait_for(fake_manager_progress(&b->manager) > 0); /* so a slot has it */
     kill(b->worker, SIGTERM);
     wait_for(worker_log_says(b, "worker.stopping"));
-    fake_manager_offer(&b->manager, "{}", 0); /* not for a worker that stops */
+    int late = fake_manager_offer(&b->manager, "{}", 0); /* not for a worker that stops */
     assert_int_equal(worker_wait_end(b), 0);
     const struct report *r = fake_manager_report(&b->manager, task);
     assert_non_null(r);
     assert_int_equal(r->outcome, ATTEMPT_DONE);
-    assert_int_equal(b->manager.report_count, 1);
+    r = fake_manager_report(&b->manager, late); /* if it got it all the same */
+    assert_true(!r || r->outcome == ATTEMPT_RELEASED);
 }
 
 static void work_that_outlasts_the_grace_is_handed_back(void **state)
@@ -438,9 +439,10 @@ static void a_signal_that_comes_twice_at_once_is_one_request(void **state)
 
     worker_start(b, NULL, NULL);
     wait_for(worker_log_says(b, "task.claimed"));
+    kill(b->worker, SIGSTOP); /* so that both are there when it looks */
     kill(b->worker, SIGINT);
-    wait_for(worker_log_says(b, "worker.stopping"));
     kill(b->worker, SIGTERM);
+    kill(b->worker, SIGCONT);
     assert_int_equal(worker_wait_end(b), 0);
     assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_DONE);
 }
@@ -457,9 +459,12 @@ static void a_job_that_is_ended_by_the_same_signal_is_handed_back(void **state)
     wait_for(worker_log_says(b, "worker.ready"));
     assert_int_equal(children_of(b->worker, slots), 2);
     wait_for(fake_manager_progress(&b->manager) > 0);
+    kill(b->worker, SIGSTOP); /* so that all is there when it looks */
     for (int i = 0; i < 2; i++)
         kill(slots[i], SIGTERM);
+    wait_for(!is_alive(slots[0]) && !is_alive(slots[1]));
     kill(b->worker, SIGTERM);
+    kill(b->worker, SIGCONT);
     assert_int_equal(worker_wait_end(b), 0);
     assert_int_equal(fake_manager_report(&b->manager, task)->outcome, ATTEMPT_RELEASED);
 }
