@@ -392,7 +392,7 @@ static void sigterm_lets_running_work_finish(void **state)
     struct bench *b = *state;
 
     set(b, lease_ms, 600);
-    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":1500}", 0);
+    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":3000}", 0);
     worker_start(b, NULL, NULL);
     wait_for(fake_manager_progress(&b->manager) > 0); /* so a slot has it */
     kill(b->worker, SIGTERM);
@@ -435,11 +435,12 @@ static void a_second_sigterm_hands_everything_back_at_once(void **state)
 static void a_signal_that_comes_twice_at_once_is_one_request(void **state)
 {
     struct bench *b = *state;
-    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":1500}", 0);
 
+    set(b, lease_ms, 600);
+    int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":3000}", 0);
     worker_start(b, NULL, NULL);
-    wait_for(worker_log_says(b, "task.claimed"));
-    kill(b->worker, SIGSTOP); /* so that both are there when it looks */
+    wait_for(fake_manager_progress(&b->manager) > 0); /* so a slot has it */
+    kill(b->worker, SIGSTOP);                         /* so that both are there when it looks */
     kill(b->worker, SIGINT);
     kill(b->worker, SIGTERM);
     kill(b->worker, SIGCONT);
