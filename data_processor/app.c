@@ -16,7 +16,7 @@
 #include "runtime.h"
 #include "text.h"
 
-enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 5 };
+enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 6, HEALTH_PATIENCE_MS = 3000 };
 
 /* Cores this process may use. */
 static unsigned core_count(void)
@@ -93,6 +93,7 @@ static int build_child_args(const struct config *c, unsigned slots, struct child
     snprintf(ret->text[3], ARG_MAX_BYTES, "--max-inflated-bytes=%" PRId64,
              c->max_inflated_bytes);
     snprintf(ret->text[4], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
+    snprintf(ret->text[5], ARG_MAX_BYTES, "--kill-grace=%" PRId64 "ms", c->kill_grace_ms);
     for (int i = 0; i < CHILD_ARGS; i++)
         ret->list[i] = ret->text[i];
     ret->list[CHILD_ARGS] = NULL;
@@ -116,6 +117,9 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         .program = "/proc/self/exe",
         .slot_args = ret->args.list,
         .kill_grace_ms = c->kill_grace_ms,
+        .health_socket = c->health_socket,
+        .health_after_ms = c->health_after_ms,
+        .heartbeat_ms = c->heartbeat_ms,
         .poll_ms = c->poll_ms,
         .stop_grace_ms = c->stop_grace_ms,
     };
@@ -180,20 +184,17 @@ static int follow_parent(int64_t parent, struct err *err)
 }
 
 /* Fails early, and with one clear sentence, for what every slot would fail for. */
-static int try_store(const char *url, struct err *err)
+static int open_store(const char *url, struct objstore **ret, struct err *err)
 {
-    struct objstore *store = NULL;
-    int rc = objstore_open(url, &store, err);
-
-    if (!rc)
-        log_info("worker.store", LOG_S("path", objstore_place(store)));
-    objstore_close(store);
-    return rc ? err_wrap(err, "STORAGE_URL") : 0;
+    if (objstore_open(url, ret, err) != 0)
+        return err_wrap(err, "STORAGE_URL");
+    log_info("worker.store", LOG_S("path", objstore_place(*ret)));
+    return 0;
 }
 
 int app_work(const struct config *c)
 {
-    struct plan plan;
+    struct plan plan = {.options = {.store = NULL}};
     struct err err = ERR_INIT;
     FAILPOINT(worker_starting);
     int rc = app_check(c, &err);
@@ -203,12 +204,28 @@ int app_work(const struct config *c)
     if (!rc)
         rc = make_plan(c, &plan, &err);
     if (!rc)
-        rc = try_store(c->storage_url, &err);
+        rc = open_store(c->storage_url, &plan.options.store, &err);
     if (!rc)
         rc = http_client_global_init(&err);
     if (!rc)
         rc = runtime_run(&plan.options, &err);
+    objstore_close(plan.options.store);
     return rc ? failed("worker.failed", rc, &err) : EXIT_OK;
+}
+
+int app_health(const struct config *c)
+{
+    char line[512];
+    struct err err = ERR_INIT;
+    int rc = c->health_socket[0] ? runtime_ask_health(c->health_socket, HEALTH_PATIENCE_MS,
+                                                      line, sizeof line, &err)
+                                 : err_set(&err, -E_BAD_VALUE, "HEALTH_SOCKET is not set");
+
+    if (rc == 0)
+        printf("%s\n", line);
+    else
+        fprintf(stderr, "data_processor: %s\n", err.text);
+    return rc == 0 ? EXIT_OK : rc == -E_BAD_VALUE ? EXIT_USAGE : EXIT_NO;
 }
 
 int app_slot(const struct config *c, long parent_pid)
@@ -220,7 +237,7 @@ int app_slot(const struct config *c, long parent_pid)
     int rc = log_setup_words(c->log_level, c->log_format, &err);
 
     if (!rc)
-        rc = child_setup(parent_pid, &err);
+        rc = child_setup(parent_pid, c->kill_grace_ms, &err);
     if (!rc)
         rc = objstore_open(c->storage_url, &store, &err);
     if (!rc) {

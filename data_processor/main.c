@@ -1,4 +1,5 @@
 /* main.c - the command line of the worker program. */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,14 @@ static int show_help(void)
                    "them\n"
                    "data_processor aggregate ...      daily totals of a CSV, without a task "
                    "manager (see aggregate --help)\n"
+                   "data_processor health             is the worker at HEALTH_SOCKET "
+                   "consuming? exits 0 or 1\n"
                    "data_processor --check-config     check the settings and show them\n"
                    "data_processor --version\n\n"
                    "Settings come from defaults, the file .env, the environment and flags; "
                    "later ones win.\n"
-                   "Exit codes: 0 ended in good order, 2 wrong use, 111 may work later.\n\n");
+                   "Exit codes: 0 ended in good order, 1 the answer is no, 2 wrong use, 111 "
+                   "may work later.\n\n");
     config_help(CONFIG_WORKER, &text);
     int rc = print(&text);
     buf_release(&text);
@@ -71,7 +75,7 @@ static int run(const struct config *c, int argc)
     if (c->want_version)
         return show_version();
     if (c->arg_first < argc)
-        return usage("it takes flags only, or the command aggregate (see --help)");
+        return usage("it takes flags only, or the command aggregate or health (see --help)");
     return c->want_check ? check_config(c) : app_work(c);
 }
 
@@ -92,6 +96,30 @@ static int run_slot(int argc, char **argv)
     return rc;
 }
 
+static int run_health(int argc, char **argv)
+{
+    struct config c;
+    struct err err = ERR_INIT;
+
+    if (config_load(&c, CONFIG_WORKER, argc, argv, ".env", &err) != 0)
+        return usage(err.text);
+    int rc = c.arg_first < argc ? usage("health takes flags only") : app_health(&c);
+    config_release(&c);
+    return rc;
+}
+
+/* A stop that comes before the worker's main loop does waits for it (runtime/worker.c), and is
+ * no death by signal. */
+static void hold_stops_back(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 int main(int argc, char **argv)
 {
     struct config c;
@@ -101,6 +129,9 @@ int main(int argc, char **argv)
         return csv_command(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "slot") == 0)
         return run_slot(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "health") == 0)
+        return run_health(argc - 1, argv + 1);
+    hold_stops_back();
     if (config_load(&c, CONFIG_WORKER, argc, argv, ".env", &err) != 0)
         return usage(err.text);
     int rc = run(&c, argc);

@@ -2,10 +2,14 @@
  *
  * params: sleep_ms (takes that long and reports progress), fail (input or transient), crash
  * (abort, segv, kill or exit: really dies that way), fail_attempts and crash_attempts (only
- * the first N attempts do; 0, the default: all). */
+ * the first N attempts do; 0, the default: all), spawn (first starts a process that never ends
+ * by itself: group, in the job's process group; session, forked twice and in a session of its
+ * own; stubborn, like session and deaf to SIGTERM). */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -46,6 +50,36 @@ static void die(const char *word)
     }
 }
 
+static const struct {
+    const char *word;
+    bool is_apart, is_deaf;
+} processes[] = {{"group", false, false}, {"session", true, false}, {"stubborn", true, true}};
+
+static _Noreturn void linger(bool is_apart, bool is_deaf)
+{
+    if (is_apart && (setsid() < 0 || fork() != 0))
+        _exit(0);
+    signal(SIGTERM, is_deaf ? SIG_IGN : SIG_DFL);
+    for (;;)
+        pause();
+}
+
+static int spawn(const char *word, struct err *err)
+{
+    for (size_t i = 0; i < sizeof processes / sizeof processes[0]; i++) {
+        if (strcmp(processes[i].word, word) != 0)
+            continue;
+        pid_t pid = fork();
+        if (pid < 0)
+            return err_set_errno(err, err_from_errno(errno), errno, "start a process");
+        if (pid == 0)
+            linger(processes[i].is_apart, processes[i].is_deaf);
+        if (processes[i].is_apart)
+            waitpid(pid, NULL, 0); /* so that the one that stays has lost its parent */
+    }
+    return 0;
+}
+
 static bool applies(const struct params *params, const char *limit_name, int attempt)
 {
     int64_t limit = params_int(params, limit_name, 0);
@@ -61,6 +95,11 @@ static int noop_run(const struct job_context *context, struct report *ret)
 
     if (rc)
         return job_error_from(&err, &ret->error);
+    const char *process = params_word(params, "spawn", NULL);
+    if (process && spawn(process, &err) != 0) {
+        params_close(params);
+        return job_error_from(&err, &ret->error);
+    }
     sleep_with_progress(context, params_int(params, "sleep_ms", 0));
 
     const char *crash = params_word(params, "crash", NULL);

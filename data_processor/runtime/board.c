@@ -31,9 +31,10 @@ static int init_cond(pthread_cond_t *c)
     return rc;
 }
 
-int board_open(struct board *b, struct err *err)
+int board_open(struct board *b, int64_t heartbeat_ms, struct err *err)
 {
     memset(b, 0, sizeof *b);
+    b->heartbeat_ms = heartbeat_ms;
     b->main_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->source_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->changed);
@@ -210,10 +211,13 @@ void board_end(struct board *b, struct held *h, struct report *report_take)
     unlock(b);
 }
 
-void board_drop(struct board *b, struct held *h)
+void board_abandon(struct board *b, struct held *h)
 {
     lock(b);
-    unlink_and_free(b, h);
+    assert(h->phase == HELD_RUNNING && h->lost);
+    h->phase = HELD_ENDED;
+    h->abandoned = true;
+    pthread_cond_broadcast(&b->changed);
     unlock(b);
 }
 
@@ -320,9 +324,12 @@ void board_end_source(struct board *b)
 
 /* --- heartbeat --- */
 
-static int64_t pause_of(const struct held *h)
+/* Two renewals may fail before the lease is in danger, whatever the setting says. */
+static int64_t pause_of(const struct board *b, const struct held *h)
 {
-    return h->lease_ms / 3 > PAUSE_MIN_MS ? h->lease_ms / 3 : PAUSE_MIN_MS;
+    int64_t pause = h->lease_ms / 3 < b->heartbeat_ms ? h->lease_ms / 3 : b->heartbeat_ms;
+
+    return pause > PAUSE_MIN_MS ? pause : PAUSE_MIN_MS;
 }
 
 int64_t board_pause_max_ms(struct board *b)
@@ -331,8 +338,8 @@ int64_t board_pause_max_ms(struct board *b)
 
     lock(b);
     for (const struct held *h = b->first; h; h = h->next) {
-        if (!h->lost && pause_of(h) < least)
-            least = pause_of(h);
+        if (!h->lost && pause_of(b, h) < least)
+            least = pause_of(b, h);
     }
     unlock(b);
     return least;
@@ -343,7 +350,7 @@ static int64_t next_due(const struct board *b)
     int64_t least = INT64_MAX;
 
     for (const struct held *h = b->first; h; h = h->next) {
-        int64_t pause = pause_of(h);
+        int64_t pause = pause_of(b, h);
         if (!h->lost && h->renewed_ms + pause < least)
             least = h->renewed_ms + pause;
     }
@@ -437,7 +444,9 @@ size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
 
 void board_forget(struct board *b, struct held *h)
 {
-    board_drop(b, h);
+    lock(b);
+    unlink_and_free(b, h);
+    unlock(b);
 }
 
 /* --- any --- */

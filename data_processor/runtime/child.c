@@ -15,10 +15,12 @@
 #include "failpoint.h"
 #include "fs.h"
 #include "job.h"
+#include "keeper.h"
 #include "lines.h"
 #include "runtime.h"
+#include "strays.h"
 
-enum { PROGRESS_EVERY_MS = 100 };
+enum { PROGRESS_EVERY_MS = 100, STRAYS_PATIENCE_MS = 1000 };
 
 /* --- once --- */
 
@@ -51,14 +53,10 @@ static int close_one_by_one(void)
     return closedir(dir);
 }
 
-int child_setup(long parent_pid, struct err *err)
+int child_setup(long worker_pid, int64_t kill_grace_ms, struct err *err)
 {
     const struct rlimit no_core = {0, 0};
 
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
-        return err_set_errno(err, -E_IO, errno, "die with the parent");
-    if ((long)getppid() != parent_pid) /* it died before prctl: no signal will come */
-        return err_set(err, -E_STALE, "the parent process %ld is gone", parent_pid);
     if (fcntl(SLOT_FD, F_SETFD, FD_CLOEXEC) != 0)
         return err_set_errno(err, -E_IO, errno, "use fd %d", SLOT_FD);
     if (close_range(SLOT_FD + 1, ~0U, 0) != 0 && close_one_by_one() != 0)
@@ -66,6 +64,9 @@ int child_setup(long parent_pid, struct err *err)
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_CORE, &no_core) != 0 ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
         return err_set_errno(err, -E_IO, errno, "set up the slot's process");
+    int rc = keeper_split(worker_pid, kill_grace_ms, err);
+    if (rc)
+        return rc;
     write_proc("/proc/self/oom_score_adj", "500");
     return 0;
 }
@@ -201,6 +202,7 @@ static int serve_one(const struct child_options *o, const char *line, size_t len
     FAILPOINT(slot_got_work);
     run_job(o, &work, &report);
     FAILPOINT(slot_ran);
+    strays_end(NULL, NULL, STRAYS_PATIENCE_MS); /* a result is the end of all that made it */
     report.usage = meter_read(&meter);
     char *text = encode(&report);
     rc = text ? send_line(text, err) : err_set(err, -E_NO_MEMORY, "no memory for a report");

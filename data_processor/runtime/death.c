@@ -1,6 +1,8 @@
 #include "death.h"
 
 #include <inttypes.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -46,6 +48,13 @@ static void tell_timeout(const struct death *d, struct task_error *e)
              memory);
 }
 
+/* The kernel ends a process that way when memory runs out, or a container's limit is reached;
+ * it does not say so to the parent. */
+static bool is_like_oom(int status)
+{
+    return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+}
+
 static void tell_crash(const struct death *d, struct task_error *e)
 {
     char how[DEATH_TEXT_MAX], memory[MEMORY_TEXT_MAX];
@@ -54,8 +63,9 @@ static void tell_crash(const struct death *d, struct task_error *e)
     describe_memory(d, memory);
     e->class = ERROR_CRASH;
     snprintf(e->code, sizeof e->code, "%s", WIFSIGNALED(d->status) ? "signal" : "exit");
-    snprintf(e->message, sizeof e->message, "the job's process %s%s after %.1f s%s",
-             WIFSIGNALED(d->status) ? "was " : "", how, seconds(d->wall_ms), memory);
+    snprintf(e->message, sizeof e->message, "the job's process %s%s after %.1f s%s%s",
+             WIFSIGNALED(d->status) ? "was " : "", how, seconds(d->wall_ms), memory,
+             is_like_oom(d->status) ? "; the machine may have run out of memory" : "");
 }
 
 static void tell_garbled(struct task_error *e)

@@ -45,6 +45,8 @@ struct hints_plan hints_next(const struct hints *h, int64_t now_ms)
         return wait_for(h->retry_at_ms - now_ms);
     if (h->link == HINTS_UP)
         return next_when_up(h, now_ms);
+    if (!h->is_in_touch) /* a long poll would not tell for a while whether anybody is there */
+        return claim(h->room, 0);
     return claim(h->room, h->link == HINTS_NONE ? HINTS_LONG_POLL_MS : HINTS_SHORT_POLL_MS);
 }
 
@@ -53,6 +55,7 @@ int hints_claimed(struct hints *h, int asked, int got, int64_t now_ms)
     int acked;
 
     assert(asked > 0 && got >= 0);
+    h->is_in_touch = true;
     if (got < asked) { /* the queues are drained: what is still held has nothing behind it */
         h->poll_at_ms = now_ms + h->poll_ms;
         acked = h->held;

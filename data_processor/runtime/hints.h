@@ -6,6 +6,7 @@
 #ifndef RUNTIME_HINTS_H
 #define RUNTIME_HINTS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum hints_link {
@@ -23,6 +24,7 @@ struct hints {
     int64_t poll_at_ms;    /* when to claim without having been woken */
     int64_t retry_at_ms;   /* no claim before this: the manager was away */
     int64_t poll_ms;       /* setting */
+    bool is_in_touch;      /* the last claim was answered */
 };
 
 enum {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backoff.h"
+#include "clock.h"
 #include "log.h"
 
 enum {
@@ -52,9 +53,15 @@ static int judge(struct manager *m, const char *path, const struct http_answer *
                    EXCERPT, a->body.data);
 }
 
+static void count_failure(struct manager *m)
+{
+    if (m->failures++ == 0)
+        atomic_store(&m->failing_ms, clock_mono_ms());
+}
+
 static void note_failure(struct manager *m, const struct err *err)
 {
-    m->failures++;
+    count_failure(m);
     if (!m->away)
         log_warn("manager.away", LOG_S("use", m->use), LOG_S("error", err->text));
     m->away = true;
@@ -66,6 +73,8 @@ void manager_trust(struct manager *m)
         log_info("manager.back", LOG_S("use", m->use), LOG_I("failures", m->failures));
     m->away = false;
     m->failures = 0;
+    atomic_store(&m->failing_ms, 0);
+    atomic_store(&m->answered_ms, clock_mono_ms());
 }
 
 int manager_post(struct manager *m, const char *path, char *body_take, int timeout_ms,
@@ -95,10 +104,11 @@ int manager_post(struct manager *m, const char *path, char *body_take, int timeo
         rc = judge(m, path, &answer, &why);
     else if (rc != -E_CANCELLED && rc != -E_NO_MEMORY && rc != -E_TIMEOUT)
         rc = why.code = -E_UNAVAILABLE; /* whatever broke, it was not the request */
-    if (rc == -E_BAD_VALUE)
-        m->failures++; /* the caller says what was refused */
-    else if (rc && rc != -E_CANCELLED)
+    if (rc == -E_BAD_VALUE) {           /* the caller says what was refused */
+        count_failure(m);
+    } else if (rc && rc != -E_CANCELLED) {
         note_failure(m, &why);
+    }
     if (!rc || rc == -E_BAD_VALUE)
         *ret = answer.body;
     else

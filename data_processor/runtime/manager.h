@@ -14,10 +14,12 @@ struct manager {
     struct http_client *http;
     const char *use; /* "claim": for logs */
     const atomic_bool *stop;
-    unsigned failures;      /* in a row: calls without an answer that made sense */
-    int status;             /* of the last answer; 0: none came */
-    bool away;              /* as far as has been logged */
-    int64_t retry_after_ms; /* what the last answer asked for, or -1 */
+    unsigned failures;           /* in a row: calls without an answer that made sense */
+    int status;                  /* of the last answer; 0: none came */
+    bool away;                   /* as far as has been logged */
+    int64_t retry_after_ms;      /* what the last answer asked for, or -1 */
+    _Atomic int64_t answered_ms; /* when a call last was, with sense; 0: never */
+    _Atomic int64_t failing_ms;  /* since when they fail; 0: they do not */
 };
 
 int manager_open(struct manager *m, const char *url, const char *use, const atomic_bool *stop,

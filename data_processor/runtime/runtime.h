@@ -22,12 +22,15 @@
 struct runtime_options {
     const char *manager_url, *amqp_url; /* amqp_url "": no broker */
     const char *worker;                 /* name shown in attempts */
+    struct objstore *store;             /* the caller's; to remove what a lost attempt wrote */
     char queues[WORKER_QUEUES_MAX][TASK_QUEUE_MAX];
     size_t queue_count;
     unsigned slots;
     const char *program;          /* what a slot runs; normally /proc/self/exe */
     const char *const *slot_args; /* after `slot <pid of the worker>`; NULL-terminated */
-    int64_t kill_grace_ms, poll_ms, stop_grace_ms;
+    const char *health_socket;    /* path; "": none */
+    int64_t health_after_ms;      /* trouble shorter than this is none */
+    int64_t kill_grace_ms, heartbeat_ms, poll_ms, stop_grace_ms;
 };
 
 /* Runs until SIGTERM or SIGINT and until what was running then has ended: 0. Negative when it
@@ -35,6 +38,11 @@ struct runtime_options {
  * (children die with the thread that started them, and signals are blocked in all). Logs.
  * http_client_global_init must have been called. */
 int runtime_run(const struct runtime_options *options, struct err *err);
+
+/* Asks the worker that listens at `path` whether it is consuming: 0, and what it said in
+ * ret_line; or negative with the reason in err. Waits up to patience_ms. */
+int runtime_ask_health(const char *path, int64_t patience_ms, char *ret_line, size_t size,
+                       struct err *err);
 
 /* -- inside a slot's process -- */
 
@@ -46,9 +54,10 @@ struct child_options {
     int64_t memory_bytes, max_inflated_bytes;
 };
 
-/* The first thing a slot's process does: dies with its parent (-E_STALE when it is gone
- * already), no core files, first victim when memory runs out, no foreign files open. */
-int child_setup(long parent_pid, struct err *err);
+/* The first thing a slot's process does: no core files, no foreign files open, and a split in
+ * two (keeper.h). Returns in the one that runs jobs, the first victim when memory runs out; it
+ * and all that it starts die with the worker. -E_STALE when that is gone already. */
+int child_setup(long worker_pid, int64_t kill_grace_ms, struct err *err);
 
 /* Reads works from SLOT_FD, runs each and writes progress and report there, until the other
  * side closes it: 0. Negative when the socket or memory fails. */

@@ -6,9 +6,9 @@
  *     `---- slot_reap <----+------- the process died, from any state ----+
  *
  * The child speaks lines on a socketpair and sits in a process group of its own, which is
- * killed as a whole whenever the child dies, so nothing that a job started outlives it. A
- * process that dies without having had work, or is not ready in time, is started again after
- * a back-off.
+ * killed as a whole whenever the child dies. What left the group the child's own keeper ends
+ * (keeper.c), or, when that was killed, whoever adopts strays (strays.h). A process that dies
+ * without having had work, or is not ready in time, is started again after a back-off.
  *
  * Everything here belongs to the main thread and never blocks. */
 #ifndef RUNTIME_SLOT_H
@@ -54,11 +54,12 @@ struct slot {
     int64_t carried_rss_bytes; /* what the process's peak memory began with, at most */
     unsigned failures;         /* deaths in a row without work */
     bool was_ready;            /* this process got as far as its ready line */
+    int64_t cpu_before_ms;     /* of the attempts that this process has ended */
 
     /* While BUSY. */
     const struct work *work;
     void *attempt; /* the caller's */
-    int64_t started_ms, deadline_ms, cpu_before_ms;
+    int64_t started_ms, deadline_ms;
     int64_t judge_at_ms; /* it died of a signal that may have been meant for the worker */
 };
 

@@ -224,18 +224,28 @@ static void claim(struct source *src, const struct hints_plan *plan)
         log_error("claim.refused", LOG_S("error", err.text));
     else if (rc == -E_NO_MEMORY)
         log_error("claim.failed", LOG_S("error", err.text));
-    if (rc)
-        src->hints.retry_at_ms = now + 20 + manager_pause_ms(&src->s->manager, PAUSE_MAX_MS);
-    else
+    if (!rc) {
         ack_oldest(src, hints_claimed(&src->hints, plan->limit, got, now));
+        return;
+    }
+    src->hints.is_in_touch = false;
+    src->hints.retry_at_ms = now + 20 + manager_pause_ms(&src->s->manager, PAUSE_MAX_MS);
 }
 
 /* --- the thread --- */
+
+/* For the worker's health: what this thread does next takes ms, unless something hangs. */
+static void promise(struct source *src, int64_t ms)
+{
+    atomic_store(&src->s->link, (int)src->hints.link);
+    atomic_store(&src->s->back_by_ms, clock_mono_ms() + ms);
+}
 
 static void look_around(struct source *src)
 {
     int room = board_room(src->s->board);
 
+    promise(src, 0);
     if (room == 0 && src->hints.room > 0)
         src->hints.full_since_ms = clock_mono_ms();
     src->hints.room = room;
@@ -247,6 +257,7 @@ static void step(struct source *src)
 {
     struct hints_plan plan = hints_next(&src->hints, clock_mono_ms());
 
+    promise(src, plan.ms);
     switch (plan.action) {
     case HINTS_WAIT:
         wait_somehow(src, plan.ms);

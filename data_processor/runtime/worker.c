@@ -12,22 +12,43 @@
 #include "broker.h"
 #include "clock.h"
 #include "failpoint.h"
+#include "health.h"
 #include "job.h"
 #include "log.h"
 #include "slot.h"
+#include "strays.h"
 #include "threads.h"
 
 enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, SAME_REQUEST_MS = 1000, THREADS = 3 };
-enum { FD_SIGNALS, FD_BOARD, FD_SLOTS };
+enum { STRAYS_PATIENCE_MS = 500, INHERITED_MAX = 64, HOPELESS = 2 /* deaths in a row */ };
+enum { FD_SIGNALS, FD_BOARD, FD_HEALTH, FD_SLOTS };
+
+struct crew {
+    struct service services[THREADS];
+    pthread_t threads[THREADS];
+    unsigned started;
+};
+
+static const struct {
+    const char *use;
+    void *(*run)(void *arg);
+} duties[THREADS] = {
+    {"claim", source_run}, {"heartbeat", heartbeat_run}, {"report", reporter_run}};
 
 struct worker {
     const struct runtime_options *options;
     struct board board;
     struct slot_events events;
     struct slot *slots;
-    struct pollfd *fds; /* FD_SIGNALS, FD_BOARD, then one per slot */
+    struct pollfd *fds; /* FD_SIGNALS, FD_BOARD, FD_HEALTH, then one per slot */
+    struct crew crew;
+    struct health_door door;
+    int64_t slot_ms; /* when a slot was last seen to be able to work */
     int signal_fd;
-    bool announced; /* worker.ready has been logged */
+    pid_t inherited[INHERITED_MAX]; /* children of whoever became this program by exec */
+    size_t inherited_count;
+    bool has_strays; /* that are not dead yet */
+    bool announced;  /* worker.ready has been logged */
     bool stopping;
     int64_t stop_asked_ms;
     int64_t end_work_ms; /* while stopping: when running work is ended ... */
@@ -66,15 +87,40 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
     } else {
         log_info("task.dropped", LOG_S("task_id", s->work->task_id),
                  LOG_I("attempt", s->work->attempt), LOG_I("slot", s->index));
-        board_drop(&w->board, s->attempt);
+        board_abandon(&w->board, s->attempt);
     }
+}
+
+static bool is_no_stray(void *arg, pid_t pid)
+{
+    const struct worker *w = arg;
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        if (w->slots[i].pid == pid)
+            return true;
+    }
+    for (size_t i = 0; i < w->inherited_count; i++) {
+        if (w->inherited[i] == pid)
+            return true;
+    }
+    return false;
+}
+
+/* Slots are the only children we make: any other is what a killed one left behind. It ends
+ * before the attempt is told to have ended; whatever holds out, its SIGCHLD brings us back. */
+static void end_strays(struct worker *w, int64_t patience_ms)
+{
+    w->has_strays = !strays_end(is_no_stray, w, patience_ms);
 }
 
 static void on_died(void *arg, struct slot *s, const struct death *d)
 {
-    const struct worker *w = arg;
+    struct worker *w = arg;
     char how[DEATH_TEXT_MAX];
 
+    end_strays(w, STRAYS_PATIENCE_MS);
+    if (s->was_ready)
+        w->slot_ms = clock_mono_ms();
     if (w->stopping && s->state != SLOT_BUSY)
         return;
     death_describe(d->status, how);
@@ -133,6 +179,38 @@ static void announce(struct worker *w)
              LOG_I("slots", w->options->slots), LOG_I("pid", getpid()));
 }
 
+/* --- health --- */
+
+static void answer_health(struct worker *w, int64_t now_ms)
+{
+    struct service *source = &w->crew.services[0];
+    struct health h = {
+        .limit_ms = w->options->health_after_ms,
+        .is_stopping = w->stopping,
+        .slots = w->options->slots,
+        .slot_ms = w->slot_ms,
+        .claimed_ms = atomic_load(&source->manager.answered_ms),
+        .refused_ms = atomic_load(&source->manager.failing_ms),
+        .back_by_ms = atomic_load(&source->back_by_ms),
+        .link = (enum hints_link)atomic_load(&source->link),
+    };
+    char text[HEALTH_TEXT_MAX];
+
+    for (unsigned i = 0; i < THREADS; i++) {
+        struct manager *m = &w->crew.services[i].manager;
+        int64_t failing_ms = atomic_load(&m->failing_ms);
+        int64_t heard_ms = atomic_load(&m->answered_ms);
+        if (failing_ms && (!h.failing_ms || failing_ms < h.failing_ms))
+            h.failing_ms = failing_ms;
+        if (heard_ms > h.heard_ms)
+            h.heard_ms = heard_ms;
+    }
+    for (unsigned i = 0; i < w->options->slots; i++)
+        h.busy += w->slots[i].state == SLOT_BUSY;
+    bool is_ok = health_judge(&h, now_ms, text);
+    health_door_answer(&w->door, is_ok, text);
+}
+
 /* --- stopping --- */
 
 static void release_waiting(struct worker *w, int64_t now_ms)
@@ -141,6 +219,23 @@ static void release_waiting(struct worker *w, int64_t now_ms)
 
     while ((h = board_take(&w->board, now_ms)))
         refuse(w, h, ATTEMPT_RELEASED, NULL);
+}
+
+/* Work that no slot can begin, since none gets a process to live, is others' to do. Meanwhile
+ * none is claimed: there is no idle slot. */
+static void look_after_waiting(struct worker *w, int64_t now_ms)
+{
+    bool is_hopeless = true;
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        const struct slot *s = &w->slots[i];
+        if (s->state == SLOT_IDLE || s->state == SLOT_BUSY)
+            w->slot_ms = now_ms;
+        is_hopeless = is_hopeless && s->failures >= HOPELESS && s->state != SLOT_IDLE &&
+                      s->state != SLOT_BUSY;
+    }
+    if (is_hopeless)
+        release_waiting(w, now_ms);
 }
 
 static void begin_stop(struct worker *w, int64_t now_ms)
@@ -152,6 +247,7 @@ static void begin_stop(struct worker *w, int64_t now_ms)
     if (hasty && now_ms - w->stop_asked_ms < SAME_REQUEST_MS)
         return;
     FAILPOINT(worker_stopping);
+    board_stop_claims(&w->board);
     log_info("worker.stopping", LOG_I("hand_back_now", hasty));
     if (!hasty) {
         w->stop_asked_ms = now_ms;
@@ -159,7 +255,6 @@ static void begin_stop(struct worker *w, int64_t now_ms)
             w->slots[i].stop_asked_ms = now_ms;
     }
     w->stopping = true;
-    board_stop_claims(&w->board);
     w->end_work_ms = hasty ? now_ms : now_ms + o->stop_grace_ms;
     w->quit_ms =
         hasty ? now_ms + HASTY_REPORT_MS : w->end_work_ms + o->kill_grace_ms + LAST_REPORT_MS;
@@ -212,6 +307,8 @@ static void read_signals(struct worker *w, int64_t now_ms)
     }
     for (unsigned i = 0; i < w->options->slots; i++) /* one SIGCHLD may stand for several */
         slot_reap(&w->slots[i], now_ms);
+    if (w->has_strays)
+        end_strays(w, 0);
 }
 
 static void read_board(struct worker *w)
@@ -257,7 +354,10 @@ static void turn(struct worker *w)
     } else {
         fill_slots(w, now);
         announce(w);
+        look_after_waiting(w, now);
     }
+    if (ready > 0 && w->fds[FD_HEALTH].revents)
+        answer_health(w, now);
 }
 
 /* While stopping: has everything been handed back, or is it too late for that? */
@@ -299,6 +399,7 @@ static int open_slots(struct worker *w, struct err *err)
         slot_init(&w->slots[i], i, w->options, &w->events);
     w->fds[FD_SIGNALS] = (struct pollfd){w->signal_fd, POLLIN, 0};
     w->fds[FD_BOARD] = (struct pollfd){w->board.main_fd, POLLIN, 0};
+    w->fds[FD_HEALTH] = (struct pollfd){w->door.fd, POLLIN, 0};
     return 0;
 }
 
@@ -306,8 +407,11 @@ static void worker_release(struct worker *w)
 {
     for (unsigned i = 0; w->slots && i < w->options->slots; i++)
         slot_release(&w->slots[i]);
+    if (w->slots)
+        end_strays(w, STRAYS_PATIENCE_MS);
     free(w->slots);
     free(w->fds);
+    health_door_close(&w->door);
     board_close(&w->board);
     close(w->signal_fd);
 }
@@ -316,39 +420,36 @@ static int worker_init(struct worker *w, const struct runtime_options *options, 
 {
     memset(w, 0, sizeof *w);
     w->options = options;
+    w->door.fd = -1;
+    w->slot_ms = clock_mono_ms();
     w->events = (struct slot_events){on_progress, on_ended, on_died, w};
-    int rc = open_signals(w, err);
+    w->inherited_count = strays_list(w->inherited, INHERITED_MAX);
+    int rc = strays_adopt(err);
+    if (!rc)
+        rc = open_signals(w, err);
     if (rc)
         return rc;
-    rc = board_open(&w->board, err);
+    rc = board_open(&w->board, options->heartbeat_ms, err);
     if (rc) {
         close(w->signal_fd);
         return rc;
     }
-    rc = open_slots(w, err);
+    rc = health_door_open(&w->door, options->health_socket, err);
+    if (!rc)
+        rc = open_slots(w, err);
     if (rc)
         worker_release(w);
     return rc;
 }
 
-struct crew {
-    struct service services[THREADS];
-    pthread_t threads[THREADS];
-    unsigned started;
-};
-
-static const struct {
-    const char *use;
-    void *(*run)(void *arg);
-} duties[THREADS] = {
-    {"claim", source_run}, {"heartbeat", heartbeat_run}, {"report", reporter_run}};
-
-static int start_one(struct worker *w, struct crew *c, unsigned i, struct err *err)
+static int start_one(struct worker *w, unsigned i, struct err *err)
 {
+    struct crew *c = &w->crew;
     struct service *s = &c->services[i];
 
     s->options = w->options;
     s->board = &w->board;
+    atomic_store(&s->back_by_ms, clock_mono_ms());
     int rc =
         manager_open(&s->manager, w->options->manager_url, duties[i].use, &w->board.quit, err);
     if (rc)
@@ -362,8 +463,10 @@ static int start_one(struct worker *w, struct crew *c, unsigned i, struct err *e
     return 0;
 }
 
-static void stop_crew(struct worker *w, struct crew *c)
+static void stop_crew(struct worker *w)
 {
+    struct crew *c = &w->crew;
+
     board_quit(&w->board);
     for (unsigned i = 0; i < c->started; i++) {
         pthread_join(c->threads[i], NULL);
@@ -372,29 +475,27 @@ static void stop_crew(struct worker *w, struct crew *c)
     broker_close(c->services[0].broker);
 }
 
-static int start_crew(struct worker *w, struct crew *c, struct err *err)
+static int start_crew(struct worker *w, struct err *err)
 {
     const char *url = w->options->amqp_url;
     int rc = broker_open(url ? url : "", BROKER_CONSUME, w->options->worker,
-                         &c->services[0].broker, err);
+                         &w->crew.services[0].broker, err);
 
     for (unsigned i = 0; i < THREADS && !rc; i++)
-        rc = start_one(w, c, i, err);
+        rc = start_one(w, i, err);
     if (rc)
-        stop_crew(w, c);
+        stop_crew(w);
     return rc;
 }
 
 int runtime_run(const struct runtime_options *options, struct err *err)
 {
     struct worker w;
-    struct crew crew;
     int rc = worker_init(&w, options, err);
 
     if (rc)
         return rc;
-    memset(&crew, 0, sizeof crew);
-    rc = start_crew(&w, &crew, err);
+    rc = start_crew(&w, err);
     if (!rc) {
         log_info("worker.started", LOG_S("worker", options->worker),
                  LOG_S("task_manager", options->manager_url), LOG_I("slots", options->slots));
@@ -402,7 +503,7 @@ int runtime_run(const struct runtime_options *options, struct err *err)
             turn(&w);
         if (!board_is_settled(&w.board))
             log_warn("worker.gave_up", LOG_S("what", "reports without an answer"));
-        stop_crew(&w, &crew);
+        stop_crew(&w);
         log_info("worker.stopped", LOG_S("worker", options->worker));
     }
     worker_release(&w);

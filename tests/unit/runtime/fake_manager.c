@@ -60,6 +60,8 @@ static char *answer_claim(struct fake_manager *m, const char *body, size_t len)
         if (!wait_a_while(m, r.wait_ms))
             break;
     }
+    while (m->hang_claims && !m->stopping)
+        pthread_cond_wait(&m->changed, &m->lock);
     int count = m->offered - m->claimed;
     if (count > r.limit)
         count = r.limit;

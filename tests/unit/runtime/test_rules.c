@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "death.h"
+#include "health.h"
 #include "hints.h"
 #include "lines.h"
 
@@ -24,13 +25,16 @@ static const struct {
     struct hints_plan plan;
 } situations[] = {
     {"no broker, free slots: long poll for as many",
-     {.link = HINTS_NONE, .room = 3},
+     {.link = HINTS_NONE, .room = 3, .is_in_touch = true},
      {HINTS_CLAIM, 3, HINTS_LONG_POLL_MS}},
+    {"no broker, and nothing known of the manager: find out at once",
+     {.link = HINTS_NONE, .room = 3},
+     {HINTS_CLAIM, 3, 0}},
     {"no broker, no slot: wait",
      {.link = HINTS_NONE, .room = 0},
      {HINTS_WAIT, 0, HINTS_WAIT_MAX_MS}},
     {"broker down, free slots: poll in short turns",
-     {.link = HINTS_DOWN, .room = 2},
+     {.link = HINTS_DOWN, .room = 2, .is_in_touch = true},
      {HINTS_CLAIM, 2, HINTS_SHORT_POLL_MS}},
     {"broker down, no slot: wait",
      {.link = HINTS_DOWN, .room = 0},
@@ -131,7 +135,8 @@ static const struct {
      ATTEMPT_FAILED,
      ERROR_CRASH,
      "signal",
-     "the job's process was killed by signal 9 (SIGKILL) after 1.2 s; peak memory 812 MiB"},
+     "the job's process was killed by signal 9 (SIGKILL) after 1.2 s; peak memory 812 "
+     "MiB; the machine may have run out of memory"},
     {{DEATH_OWN, SIGSEGV | 0x80 /* with a core */, 10, 0, 3 * MIB, 0, 0},
      ATTEMPT_FAILED,
      ERROR_CRASH,
@@ -147,7 +152,7 @@ static const struct {
      ERROR_CRASH,
      "signal",
      "the job's process was killed by signal 9 (SIGKILL) after 0.1 s; peak memory below 11 "
-     "MiB"},
+     "MiB; the machine may have run out of memory"},
     {{DEATH_DEADLINE, SIGTERM, 1510, 700, 5 * MIB, 1500, 0},
      ATTEMPT_FAILED,
      ERROR_TIMEOUT,
@@ -189,6 +194,77 @@ static void exit_codes_and_signals_are_kept_apart_in_the_usage(void **state)
     death_report(&own, &r);
     assert_int_equal(r.usage.exit_code, 0);
     assert_int_equal(r.usage.signal, SIGABRT);
+}
+
+/* --- health --- */
+
+enum { LIMIT = 1000 };
+
+/* Everything well, a second ago. */
+static const struct health well = {
+    .limit_ms = LIMIT,
+    .slots = 2,
+    .busy = 1,
+    .slot_ms = NOW,
+    .claimed_ms = NOW - 500,
+    .heard_ms = NOW - 500,
+    .back_by_ms = NOW + 20000,
+    .link = HINTS_UP,
+};
+
+static void expect_health(struct health h, bool is_ok, const char *sentence)
+{
+    char text[HEALTH_TEXT_MAX];
+
+    if (health_judge(&h, NOW, text) != is_ok || !strstr(text, sentence))
+        fail_msg("expected '%s', got '%s'", sentence, text);
+}
+
+static void a_worker_is_healthy_while_it_consumes(void **state)
+{
+    struct health h = well;
+
+    (void)state;
+    expect_health(h, true, "1 of 2 slots busy; last claim answered 0.5 s ago");
+    h.link = HINTS_DOWN;
+    expect_health(h, true, "the broker is away, by polling");
+    h.link = HINTS_NONE;
+    expect_health(h, true, "without a broker");
+    h.busy = 2; /* with long work: claims are of the past, heartbeats are answered */
+    h.claimed_ms = NOW - 90000;
+    expect_health(h, true, "2 of 2 slots busy");
+}
+
+static void trouble_counts_once_it_lasts(void **state)
+{
+    struct health h = well;
+
+    (void)state;
+    h.claimed_ms = 0;
+    expect_health(h, false, "no claim has been answered yet");
+    h = well;
+    h.is_stopping = true;
+    expect_health(h, false, "stopping");
+    h = well;
+    h.slot_ms = NOW - LIMIT;
+    expect_health(h, true, "consuming");
+    h.slot_ms--;
+    expect_health(h, false, "no slot has had a process for 1.0 s");
+    h = well;
+    h.heard_ms = NOW - 20000; /* a long poll takes that long */
+    h.failing_ms = NOW - 10;
+    expect_health(h, true, "consuming");
+    h.failing_ms = NOW - 2 * LIMIT;
+    expect_health(h, false, "the task manager has not answered for 2.0 s");
+    h.heard_ms = NOW;
+    expect_health(h, true, "consuming");
+    h.refused_ms = NOW - 2 * LIMIT;
+    expect_health(h, false, "claims have failed for 2.0 s");
+    h = well;
+    h.back_by_ms = NOW - LIMIT;
+    expect_health(h, true, "consuming");
+    h.back_by_ms--;
+    expect_health(h, false, "a claim has been overdue for 1.0 s");
 }
 
 /* --- lines --- */
@@ -243,6 +319,8 @@ int main(void)
         cmocka_unit_test(a_claims_answer_decides_which_deliveries_are_acknowledged),
         cmocka_unit_test(a_death_is_told_with_its_cause_and_its_cost),
         cmocka_unit_test(exit_codes_and_signals_are_kept_apart_in_the_usage),
+        cmocka_unit_test(a_worker_is_healthy_while_it_consumes),
+        cmocka_unit_test(trouble_counts_once_it_lasts),
         cmocka_unit_test(lines_come_whole_however_the_bytes_arrive),
         cmocka_unit_test(a_line_without_end_is_refused),
     };
