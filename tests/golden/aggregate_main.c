@@ -2,7 +2,8 @@
  * engine with plans from standard input, thousands in one process, so that a few hundred bytes
  * meet every seam. A request is a line of numbers
  *
- *   THREADS BLOCK TABLE RUN_BUFFER FAN_IN ROW_MAX SKIP SCANNER PIPE PACKING LOST FLIPPED LENGTH
+ *   THREADS BLOCK TABLE RUN_BUFFER MERGE FAN_IN ROW_MAX SKIP SCANNER PIPE PACKING LOST FLIPPED
+ *   LENGTH
  *
  * and LENGTH bytes of input. SCANNER is an index into those of the first line, which names the
  * ones that run here; PIPE is 0 for a file or the size of the writes into a pipe; PACKING is
@@ -24,6 +25,7 @@ enum {
     BLOCK,
     TABLE,
     RUN_BUFFER,
+    MERGE,
     FAN_IN,
     ROW_MAX,
     SKIP,
@@ -107,7 +109,7 @@ static bool serve_one(const struct scanner *const *usable)
                             .table_bytes = n[TABLE],
                             .out_bytes = n[BLOCK],
                             .run_buffer_bytes = n[RUN_BUFFER],
-                            .merge_bytes = n[TABLE],
+                            .merge_bytes = n[MERGE],
                             .merge_fan_in = n[FAN_IN],
                             .row_max = n[ROW_MAX],
                             .scanner = usable[n[SCANNER]]};

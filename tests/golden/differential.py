@@ -104,15 +104,15 @@ class Engine:
 
 
 ROW_MAX = 160
-FAN_IN = 3
 THREADS = [1, 2, 7, 64]
 Plan = collections.namedtuple(
-    "Plan", "threads block table run_buffer fan_in row_max skip scanner pipe packing lost flipped")
+    "Plan", "threads block table run_buffer merge fan_in row_max skip scanner pipe packing lost flipped")
 CHOICES = {
     "block": [3, 16, 17, 31, 64, 65, 100, 129, 1000, 65536],
     "table": [1, 1, 3000, 10000, 40000, 1 << 20, 1 << 23],
     "run_buffer": [1] + [20, 64, 4096] * 3,
-    "fan_in": [2, FAN_IN, 100],
+    "merge": [1, 4096, 1 << 20],
+    "fan_in": [2, 3, 100],
     "pipe": [0, 0, 0, 1, 50],
     "packing": [0, 0, 0, 1, 2],
 }
@@ -151,6 +151,8 @@ class Coverage:
     def note(self, plan, runs, code):
         self.seen["runs"] += 1
         for name, reached in (("spilled", runs > 0), ("merged twice", runs > plan.fan_in),
+                              ("merged many at once", min(runs, plan.fan_in) > 10 and
+                               plan.merge == 1 << 20),
                               ("a block of a few bytes", plan.block <= 17),
                               ("gzip", plan.packing == 1), ("zstd", plan.packing == 2),
                               ("a pipe", plan.pipe > 0), ("bad input", code == 1),
