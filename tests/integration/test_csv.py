@@ -82,9 +82,10 @@ class Csv(Case):
         self.assertLess(small["peak_memory_bytes"], large["peak_memory_bytes"] - 5_000_000)
 
     def test_memory_of_a_job_is_a_setting_and_more_songs_are_spilled(self):
-        worker = Worker(self, self.manager, JOB_MEMORY="16M", QUEUES="small-memory").start()
+        queue = self.manager.queue + "-small"
+        worker = Worker(self, self.manager, JOB_MEMORY="16M", QUEUES=queue).start()
         content = distinct_plays(700_000)
-        task_id = self.manager.upload(content, queue="small-memory")
+        task_id = self.manager.upload(content, queue=queue)
         result = self.result(task_id)
         self.assertGreater(result["spilled_runs"], 1)
         self.assertEqual((result["rows_in"], result["groups"]), (700_000, 700_000))
@@ -94,11 +95,12 @@ class Csv(Case):
 
     def test_a_full_disk_is_a_transient_failure_that_leaves_nothing(self):
         """`ulimit -f` stands for it: a write fails in the middle of a file."""
-        worker = Worker(self, self.manager, QUEUES="no-room").start()
+        queue = self.manager.queue + "-full"
+        worker = Worker(self, self.manager, QUEUES=queue).start()
         for pid in descendants(worker.pid):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (100_000, 100_000))
         before = self.manager.stored()
-        task_id = self.manager.upload(distinct_plays(20_000), queue="no-room")
+        task_id = self.manager.upload(distinct_plays(20_000), queue=queue)
         ended = wait_until(lambda: [attempt for attempt in self.manager.show(task_id)["attempts"]
                                     if attempt["outcome"] == "failed"], "the attempt to fail")
         self.assertEqual((ended[0]["error"]["class"], ended[0]["usage"]["signal"]),
