@@ -213,11 +213,13 @@ def main():
     oracle.ROW_MAX = ROW_MAX
     engine = Engine(args.program)
     coverage = Coverage(engine)
-    print(f"{args.count} hostile files from {args.first} on, seed {args.seed}")
+    print(f"{args.count} hostile files from {args.first} on, seed {args.seed}", flush=True)
     for number in range(args.first, args.first + args.count):
         if not compare(engine, coverage, args.seed, number):
             print(f"file {number} of seed {args.seed} differs")
             return 1
+        if (number + 1 - args.first) % 10000 == 0:
+            print(f"{number + 1 - args.first} files the same", flush=True)
     coverage.show()
     engine.process.stdin.close()
     if engine.process.wait() != 0:
