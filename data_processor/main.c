@@ -87,6 +87,7 @@ static int run_slot(int argc, char **argv)
     char *end = NULL;
     long parent = argc > 2 ? strtol(argv[2], &end, 10) : 0;
 
+    signal(SIGXFSZ, SIG_IGN); /* a file past `ulimit -f` is an error of the write */
     if (parent <= 0 || *end != '\0')
         return usage("the command slot is for the program itself");
     if (config_load(&c, CONFIG_WORKER, argc - 2, argv + 2, NULL, &err) != 0)

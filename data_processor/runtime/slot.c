@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include "backoff.h"
+#include "job.h"
 #include "log.h"
 #include "slot_spawn.h"
 
@@ -157,17 +159,19 @@ static void end_attempt(struct slot *s, struct report *report)
     s->deadline_ms = INT64_MAX;
 }
 
-static bool take_progress(struct slot *s, const char *line)
+static bool take_progress(struct slot *s, const char *line, size_t len)
 {
-    static const char head[] = "{\"progress\":";
-    char *end;
+    struct job_progress p;
+    int used = 0;
 
-    if (strncmp(line, head, sizeof head - 1) != 0)
+    if (sscanf(line,
+               "{\"progress\":%lf,\"bytes_read\":%" SCNu64 ",\"bytes_total\":%" SCNu64
+               ",\"rows\":%" SCNu64 "}%n",
+               &p.fraction, &p.bytes_read, &p.bytes_total, &p.rows, &used) != 4)
         return false;
-    double fraction = strtod(line + sizeof head - 1, &end);
-    if (strcmp(end, "}") != 0 || !(fraction >= 0 && fraction <= 1))
+    if ((size_t)used != len || !(p.fraction >= 0 && p.fraction <= 1))
         return false;
-    s->events->progress(s->events->arg, s, fraction);
+    s->events->progress(s->events->arg, s, &p);
     return true;
 }
 
@@ -199,7 +203,7 @@ static bool take_line(struct slot *s, const char *line, size_t len)
         s->was_ready = true;
         return true;
     case SLOT_BUSY:
-        return take_progress(s, line) || take_report(s, line, len);
+        return take_progress(s, line, len) || take_report(s, line, len);
     case SLOT_DOWN:
     case SLOT_IDLE:
         break;

@@ -57,11 +57,24 @@ struct worker {
 
 /* --- what slots tell --- */
 
-static void on_progress(void *arg, struct slot *s, double fraction)
+/* Per second, of what has been done since the attempt began. */
+static int64_t rate(const struct slot *s, uint64_t done)
+{
+    int64_t ms = clock_mono_ms() - s->started_ms;
+
+    return (int64_t)((double)done * 1000 / (double)(ms > 0 ? ms : 1));
+}
+
+static void on_progress(void *arg, struct slot *s, const struct job_progress *p)
 {
     struct worker *w = arg;
 
-    board_progress(&w->board, s->attempt, fraction);
+    board_progress(&w->board, s->attempt, p->fraction);
+    log_debug("task.progress", LOG_S("task_id", s->work->task_id),
+              LOG_I("percent", p->fraction * 100), LOG_I("bytes_read", p->bytes_read),
+              LOG_I("bytes_total", p->bytes_total),
+              LOG_I("bytes_per_s", rate(s, p->bytes_read)), LOG_I("rows", p->rows),
+              LOG_I("rows_per_s", rate(s, p->rows)));
 }
 
 static void log_end(const struct slot *s, const struct report *r)
