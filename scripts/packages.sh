@@ -5,9 +5,9 @@
 #   scripts/packages.sh --list GROUP...     only print the names
 #
 # build: to compile the programs; run: to try them with run.sh; test: to compile and run all
-# tests and checks; bench: what tests/bench/csv/run compares with. Names hold for Debian 12 and
-# 13; of "a|b" either will do. Installs with apt-get as root or through sudo, and does nothing
-# at all when everything is there.
+# tests and checks; bench and throughput: what tests/bench/csv/run and tests/bench/throughput/run
+# compare with. Names hold for Debian 12 and 13; of "a|b" either will do. Installs with apt-get
+# as root or through sudo, and does nothing at all when everything is there.
 set -euo pipefail
 
 # The MariaDB packages are the -core ones: they bring the programs and no system service.
@@ -19,6 +19,9 @@ declare -A groups=(
     [test]="libcmocka-dev curl mariadb-server-core mariadb-client-core rabbitmq-server python3
         perl clang clang-format"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
+    [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
+        sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy
+        python3-mysqldb"
 )
 
 say() { printf 'packages.sh: %s\n' "$*" >&2; }
@@ -46,7 +49,7 @@ fi
 
 wanted=()
 for group in "$@"; do
-    [ -n "${groups[$group]:-}" ] || die "there is no group '$group', only build, run, test and bench"
+    [ -n "${groups[$group]:-}" ] || die "there is no group '$group', only ${!groups[*]}"
     for name in ${groups[$group]}; do
         wanted+=("$name")
     done
