@@ -14,7 +14,7 @@
 #include "supervisor.h"
 
 enum {
-    OWN_STORE_THREADS = 3, /* hub, reaper, relay */
+    OWN_STORE_THREADS = 4, /* hub, reaper, relay, housekeeping */
     HTTP_GRACE_MS = 5000
 };
 

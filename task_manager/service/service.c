@@ -110,6 +110,10 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     s->announce = broker_delivers(parts->publisher);
 
     rc = claim_hub_start(s, &s->hub, err);
+    if (!rc)
+        rc = probes_start(s, err);
+    if (!rc)
+        rc = rounds_start(&s->house, housekeeping_run, s, err);
     if (!rc && s->announce)
         rc = rounds_start(&s->relay, relay_run, s, err);
     if (!rc) /* last: it pokes the others */
@@ -136,6 +140,8 @@ void service_stop_free(struct service *s)
 {
     if (!s)
         return;
+    rounds_stop(&s->house);
+    probes_stop(s);
     rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);

@@ -194,7 +194,7 @@ class Health(Case):
         wait_until(lambda: manager.get("/readyz").json["broker"] != "down", "the broker")
         self.assertEqual(manager.get("/readyz").json, {
             "status": "ready", "store": "ok", "disk": "ok",
-            "broker": "none" if BACKEND == "sqlite" else "up",
+            "broker": "none" if BACKEND == "sqlite" else "up", "relay": "ok",
             "outbox": {"rows": 0, "oldest_ms": 0}})
 
     @only_on("mysql", "SQLite is a file beside the program")

@@ -25,8 +25,10 @@ uint64_t hash_more(uint64_t hash, const char *bytes, size_t len)
     return hash;
 }
 
-static int sink_begin(void *context, int64_t expected, void **ret_sink, struct err *err)
+static int sink_begin(void *context, const struct exchange *x, int64_t expected,
+                      void **ret_sink, struct err *err)
 {
+    (void)x;
     struct fixture *f = context;
     struct sink *s;
 
