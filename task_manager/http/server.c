@@ -34,6 +34,7 @@
  * - What 0.9 refuses itself when it is strict (no Host, a space in the target) it answers with
  *   two heads, so there it is not strict: the gate refuses both. (It still does so for a
  *   Content-Length that is no number; the connection closes.)
+ * - 128 events at once on one thread are left lying: see epoll_wait.c.
  * - A reply can be queued before or after the body, not within: see refuse_within_body. */
 #include <assert.h>
 #include <microhttpd.h>
