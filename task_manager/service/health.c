@@ -65,6 +65,7 @@ static void *probe_run(void *arg)
         int rc = p->attempt(p->service, &why);
         pthread_mutex_lock(&p->lock);
         p->ended = p->begun;
+        p->rc = rc;
         snprintf(p->finding, sizeof p->finding, "%s", rc ? why.text : "ok");
         pthread_cond_broadcast(&p->found);
         pthread_mutex_unlock(&p->lock);
@@ -122,22 +123,25 @@ static bool is_stuck(const struct probe *p)
     return p->ended < p->begun && clock_mono_ms() - p->began_ms >= ANSWER_MS;
 }
 
-static bool probe_answer(struct probe *p, uint64_t wanted, int64_t asked_ms, char *ret,
-                         size_t size)
+/* 0 and "ok", or what is wrong. */
+static int probe_answer(struct probe *p, uint64_t wanted, int64_t asked_ms,
+                        char ret[ERR_TEXT_MAX])
 {
     struct timespec until = {(asked_ms + ANSWER_MS) / 1000,
                              (asked_ms + ANSWER_MS) % 1000 * 1000000};
-    int waited = 0;
+    int waited = 0, rc = -E_TIMEOUT;
 
     pthread_mutex_lock(&p->lock);
     while (p->ended < wanted && !is_stuck(p) && waited != ETIMEDOUT)
         waited = pthread_cond_timedwait(&p->found, &p->lock, &until);
-    if (p->ended >= wanted)
-        snprintf(ret, size, "%s", p->finding);
-    else
-        snprintf(ret, size, "gave no answer within %d ms", ANSWER_MS);
+    if (p->ended >= wanted) {
+        rc = p->rc;
+        snprintf(ret, ERR_TEXT_MAX, "%s", p->finding);
+    } else {
+        snprintf(ret, ERR_TEXT_MAX, "gave no answer within %d ms", ANSWER_MS);
+    }
     pthread_mutex_unlock(&p->lock);
-    return strcmp(ret, "ok") == 0;
+    return rc;
 }
 
 /* Is the broker told of tasks in time? Without one, or without a limit, it always is. */
@@ -153,11 +157,12 @@ void service_readiness(struct service *s, struct readiness *ret)
     struct probe *store = &s->probes[PROBE_STORE], *disk = &s->probes[PROBE_DISK];
     int64_t now = clock_mono_ms();
     uint64_t store_try = probe_ask(store), disk_try = probe_ask(disk);
-    bool store_ok = probe_answer(store, store_try, now, ret->store, sizeof ret->store);
-    bool disk_ok = probe_answer(disk, disk_try, now, ret->disk, sizeof ret->disk);
 
+    ret->store_rc = probe_answer(store, store_try, now, ret->store);
+    ret->disk_rc = probe_answer(disk, disk_try, now, ret->disk);
     ret->relay_ok = relay_keeps_up(s);
-    ret->is_ready = store_ok && disk_ok && ret->relay_ok && !atomic_load(&s->stopping);
+    ret->is_ready =
+        !ret->store_rc && !ret->disk_rc && ret->relay_ok && !atomic_load(&s->stopping);
     ret->broker = !s->announce ? "none" : metric_get(METRIC_BROKER_UP) ? "up" : "down";
     ret->outbox = atomic_load(&s->outbox);
     ret->outbox_oldest_ms = atomic_load(&s->outbox_oldest_ms);

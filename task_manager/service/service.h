@@ -122,7 +122,8 @@ int service_report(struct service *s, const char *worker, const struct report *i
 /* -- health -- */
 
 struct readiness {
-    bool is_ready; /* store and disk usable and not stopping: work can be accepted */
+    bool is_ready;         /* store and disk usable and not stopping: work can be accepted */
+    int store_rc, disk_rc; /* 0, or an E_* code: E_NO_SPACE, ... */
     char store[ERR_TEXT_MAX], disk[ERR_TEXT_MAX]; /* "ok" or what is wrong */
     bool relay_ok;                                /* messages wait no longer than allowed */
     const char *broker;                           /* "none", "up" or "down" */

@@ -27,6 +27,7 @@ struct probe {
     pthread_cond_t found;
     uint64_t begun, ended; /* numbers of tries */
     int64_t began_ms;      /* monotonic, of the latest */
+    int rc;                /* of the last that ended, and */
     char finding[ERR_TEXT_MAX];
 };
 

@@ -52,7 +52,7 @@ void fixture_start(struct fixture *f);
 void fixture_release(struct fixture *f);
 
 void fixture_make_file(struct fixture *f, uint64_t size);
-void fixture_let_go(struct fixture *f); /* /slow may answer */
+void fixture_let_go(struct fixture *f);     /* /slow may answer */
 void fixture_hold_again(struct fixture *f); /* /slow waits again */
 void fixture_wait_slow(struct fixture *f, int count);
 void fixture_wait_parked(struct fixture *f, int count);
