@@ -10,11 +10,13 @@
 
 /* -- upload -- */
 
-static int sink_begin(void *context, int64_t expected_size, void **ret_sink, struct err *err)
+static int sink_begin(void *context, const struct exchange *x, int64_t expected_size,
+                      void **ret_sink, struct err *err)
 {
     const struct api *api = context;
     struct service_upload *u = NULL;
-    int rc = service_upload_begin(api->service, expected_size, &u, err);
+    bool has_key = exchange_header(x, "Idempotency-Key") != NULL;
+    int rc = service_upload_begin(api->service, expected_size, has_key, &u, err);
 
     *ret_sink = u;
     return rc;

@@ -18,12 +18,28 @@ struct rounds {
     bool is_started, is_stopping, is_poked;
 };
 
+/* One part of readiness: a thread that tries it when asked. */
+struct probe {
+    struct rounds rounds;
+    struct service *service;
+    int (*attempt)(struct service *s, struct err *err);
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t found;
+    uint64_t begun, ended; /* numbers of tries */
+    int64_t began_ms;      /* monotonic, of the latest */
+    int rc;                /* of the last that ended, and */
+    char finding[ERR_TEXT_MAX];
+};
+
+enum { PROBE_STORE, PROBE_DISK, PROBE__COUNT };
+
 struct service {
     struct service_parts parts;
     struct retry_policy retry;
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
-    struct rounds reaper, relay;
+    struct rounds reaper, relay, house;
+    struct probe probes[PROBE__COUNT];
     atomic_bool stopping;                           /* not ready any more */
     atomic_llong waiting, outbox, outbox_oldest_ms; /* from the last count */
 };
@@ -46,7 +62,7 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
 void service_announce(struct service *s);
 
 struct reaper {
-    int64_t house_at, reap_at; /* monotonic: no housekeeping, no reaping before */
+    int64_t reap_at; /* monotonic: no reaping before */
     bool was_failing;
 };
 
@@ -59,6 +75,23 @@ struct relay;
 struct relay *relay_new(struct service *s); /* free() it; NULL: no memory */
 void relay_round(struct relay *r);
 void *relay_run(void *service);
+void *housekeeping_run(void *service);
+
+int probes_start(struct service *s, struct err *err);
+void probes_stop(struct service *s);
+
+/* The attempt whose folder the key lies in, processed_data/<task>/<attempt>/<name>, and its
+ * task; 0 for any other key. */
+int attempt_of_key(const char *key, char ret_task_id[ID_TEXT_MAX]);
+
+/* -- files that no task needs (sweep.c); each removes those that are there and are old enough
+ * -- */
+
+int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err);
+/* What an attempt that owns nothing any more has left. */
+int sweep_attempt(struct service *s, const char *task_id, int attempt, struct err *err);
+/* The files of tasks whose rows are gone. */
+int sweep_purged(struct service *s, const struct purged *items, size_t count, struct err *err);
 
 int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);
 int claim_hub_start(struct claim_hub *hub, struct err *err);

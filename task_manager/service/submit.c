@@ -99,14 +99,25 @@ int service_check_backlog(struct service *s, struct err *err)
     return 0;
 }
 
+/* A full backlog refuses what is new, but a repeat makes no task and gets its first answer. */
+static int admit(struct service *s, const struct submission *item, struct submit_result *ret,
+                 struct err *err)
+{
+    struct err ignored = ERR_INIT;
+
+    ret->outcome = SUBMIT_ACCEPTED;
+    if (service_check_backlog(s, &ignored) == 0)
+        return 0;
+    int rc = item->key ? store_look_up(s->parts.store, item, ret, err) : 0;
+    return rc || ret->outcome != SUBMIT_ACCEPTED ? rc : service_check_backlog(s, err);
+}
+
 int service_submit(struct service *s, const struct submit_request *request,
                    struct submit_result *ret, struct err *err)
 {
     struct submission item = {.client = "", .key = request->idempotency_key};
     int rc = check(s, request, err);
 
-    if (!rc)
-        rc = service_check_backlog(s, err);
     if (!rc && item.key)
         rc = request_digest(request, item.request_sha256, err);
     if (!rc)
@@ -114,7 +125,9 @@ int service_submit(struct service *s, const struct submit_request *request,
     if (rc)
         return rc;
     fill_task(s, request, &item.task);
-    rc = store_submit(s->parts.store, &item, 1, s->announce, ret, err);
+    rc = admit(s, &item, ret, err);
+    if (!rc && ret->outcome == SUBMIT_ACCEPTED)
+        rc = store_submit(s->parts.store, &item, 1, s->announce, ret, err);
     if (rc)
         return rc;
     if (ret->outcome == SUBMIT_MISMATCH)

@@ -36,6 +36,8 @@ static int move_back(struct my_conn *c, const struct task_move *m, int64_t *ret_
         my_int(&q, m->delay_ms);
     my_int(&q, m->reset_attempts);
     my_int(&q, move_is_release(m));
+    my_int(&q, m->reset_attempts);
+    my_int(&q, move_is_crash(m));
     bind_guard(&q, m);
     return my_run(&q, ret_changes, err);
 }
@@ -57,6 +59,7 @@ static int move_end(struct my_conn *c, const struct task_move *m, int64_t *ret_c
     my_int(&q, (int64_t)output->size);
     my_text(&q, output->sha256);
     my_text(&q, is_done ? m->result : NULL);
+    my_int(&q, move_is_crash(m));
     bind_guard(&q, m);
     return my_run(&q, ret_changes, err);
 }

@@ -10,7 +10,7 @@ from support import REPO, cleanup_of, temp_dir
 
 
 class Proxy:
-    """A TCP proxy that can be cut and mended."""
+    """A TCP proxy that can be cut, paused (as if the server had been stopped) and mended."""
 
     def __init__(self, owner, url):
         at = urllib.parse.urlsplit(url)
@@ -19,6 +19,8 @@ class Proxy:
         self.port = self.listener.getsockname()[1]
         self.url = url.replace(f"{at.hostname}:{at.port}", f"127.0.0.1:{self.port}")
         self.is_cut, self.lock, self.open = False, threading.Lock(), []
+        self.flows = threading.Event()
+        self.flows.set()
         threading.Thread(target=self._accept, daemon=True).start()
         cleanup_of(owner)(self.close)
 
@@ -30,11 +32,18 @@ class Proxy:
                 self._end(sock)
             self.open.clear()
 
+    def mode(self, mode):
+        """pause: nothing passes."""
+        assert mode == "pause"
+        self.flows.clear()
+
     def mend(self):
+        self.flows.set()
         with self.lock:
             self.is_cut = False
 
     def close(self):
+        self.flows.set()
         self.cut()
         self._end(self.listener)
 
@@ -69,6 +78,7 @@ class Proxy:
     def _pump(self, source, sink):
         try:
             while data := source.recv(65536):
+                self.flows.wait()
                 sink.sendall(data)
         except OSError:
             pass
@@ -89,6 +99,14 @@ def small_disk(owner, size):
                                 + done.stderr.decode().strip())
     cleanup_of(owner)(subprocess.run, ["umount", "-l", path], check=False)
     return path
+
+
+def mount(owner, path, mode):
+    """Mounts a small_disk again as "ro" or "rw"."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", path], check=True, capture_output=True)
+    if mode == "ro":
+        cleanup_of(owner)(subprocess.run, ["mount", "-o", "remount,rw", path], check=False,
+                          capture_output=True)
 
 
 def servers(*arguments):
