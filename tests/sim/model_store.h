@@ -62,6 +62,7 @@ struct model_watch {
     int (*before)(void *arg, const char *call, struct err *err);
     int (*after)(void *arg, const char *call, struct err *err); /* of a call that wrote */
     void (*changed)(void *arg, const struct model_change *change);
+    void (*renewed)(void *arg, const char *id, const char *token);
     void (*unannounced)(void *arg, int64_t seq); /* an outbox row was removed */
 };
 

@@ -208,6 +208,8 @@ int model_renew(struct store *s, struct renewal *items, const size_t *order, siz
         if (t)
             item->state = t->t.state;
         if (item->ok) {
+            if (c->watch->renewed)
+                c->watch->renewed(c->arg, item->task_id, item->token);
             t->wake_ms = model_now(c) + lease_ms;
             t->t.progress = item->progress < 0 ? t->t.progress : item->progress;
         }
