@@ -211,6 +211,15 @@ void check_changed(struct sim *s, const struct model_change *c)
         sim_break(s, "I3", "a task is DONE and its file is not there", number_of(s, t));
 }
 
+void check_published(struct sim *s, const char *id)
+{
+    for (size_t i = 0; i < s->truth_count; i++) {
+        if (strncmp(s->truth[i].id, id, ID_TEXT_MAX - 1) == 0)
+            return;
+    }
+    sim_break(s, "outbox", "a task was announced that is not committed", 0);
+}
+
 void check_unannounced(struct sim *s, int64_t seq)
 {
     if (seq < ROWS && !s->broker.confirmed[seq])

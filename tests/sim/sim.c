@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -295,7 +296,7 @@ static void show(struct sim *s, uint64_t seed, int steps)
 }
 
 /* Every jobs-th schedule from the first on; 1 when one broke a promise. */
-static int run_some(struct sim *s, const struct options *o, uint64_t first, uint64_t *ret_steps)
+static int run_some(struct sim *s, const struct options *o, uint64_t first)
 {
     for (uint64_t i = first; i < o->schedules; i += (uint64_t)o->jobs) {
         if (o->trace) {
@@ -303,7 +304,6 @@ static int run_some(struct sim *s, const struct options *o, uint64_t first, uint
             continue;
         }
         run_schedule(s, o->seed + i, o->steps);
-        *ret_steps += (uint64_t)s->steps;
         uint64_t hash = s->hash;
         if (i % AGAIN == 0) {
             run_schedule(s, o->seed + i, o->steps);
@@ -321,18 +321,18 @@ static int run_some(struct sim *s, const struct options *o, uint64_t first, uint
     return 0;
 }
 
-static int run_jobs(struct sim *s, const struct options *o, uint64_t *ret_steps)
+static int run_jobs(struct sim *s, const struct options *o)
 {
     int failed = 0, status;
 
     if (o->jobs == 1)
-        return run_some(s, o, 0, ret_steps);
+        return run_some(s, o, 0);
     for (int i = 0; i < o->jobs; i++) {
         pid_t pid = fork();
         if (pid < 0)
             abort();
         if (pid == 0) {
-            int rc = run_some(s, o, (uint64_t)i, ret_steps);
+            int rc = run_some(s, o, (uint64_t)i);
             fflush(stdout);
             _exit(rc);
         }
@@ -374,12 +374,26 @@ static double seconds(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Of the processor, by this process and the jobs that have ended. */
+static double busy_seconds(void)
+{
+    static const int whose[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
+    double sum = 0;
+
+    for (size_t i = 0; i < 2; i++) {
+        struct rusage u;
+        getrusage(whose[i], &u);
+        sum += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
+               (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+    }
+    return sum;
+}
+
 int main(int argc, char **argv)
 {
     struct sim *s = &the_sim;
     struct options o;
     struct err err = ERR_INIT;
-    uint64_t steps = 0;
 
     if (!read_options(argc, argv, &o)) {
         fprintf(stderr, "usage: sim [--seed S] [--schedules N] [--jobs J] [--steps N] "
@@ -398,14 +412,14 @@ int main(int argc, char **argv)
     model_db_init(&s->db);
 
     double began = seconds();
-    int failed = run_jobs(s, &o, &steps);
+    int failed = run_jobs(s, &o);
     double took = seconds() - began;
     if (!failed && !o.trace)
-        printf("%llu schedules from seed %llu, every promise kept: %.0f a minute%s",
-               (unsigned long long)o.schedules, (unsigned long long)o.seed,
-               (double)o.schedules / took * 60, o.jobs > 1 ? "\n" : "");
-    if (!failed && !o.trace && o.jobs == 1)
-        printf(", %.0f steps each before healing\n", (double)steps / (double)o.schedules);
+        printf(
+            "%llu schedules of %d steps and their healing, seeds from %llu on, every promise "
+            "kept: %.0f a minute, %.0f a minute of processor time\n",
+            (unsigned long long)o.schedules, o.steps, (unsigned long long)o.seed,
+            (double)o.schedules / took * 60, (double)o.schedules / busy_seconds() * 60);
     model_db_release(&s->db);
     config_release(&s->config);
     return failed;

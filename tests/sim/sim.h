@@ -253,6 +253,7 @@ void client_step(struct sim *s, int number);
 
 void check_begin(struct sim *s);
 void check_changed(struct sim *s, const struct model_change *change);
+void check_published(struct sim *s, const char *id); /* more text may follow the id */
 void check_unannounced(struct sim *s, int64_t seq);
 void check_accepted(struct sim *s, const struct client *c, const struct submit_result *r);
 void check_mismatch(struct sim *s, const struct client *c);
