@@ -73,8 +73,7 @@ static int fake_ack(struct broker *base, uint64_t tag, struct err *err)
 
     (void)err;
     pthread_mutex_lock(&b->manager->lock);
-    assert_int_equal(tag, TAG);
-    b->acks++;
+    b->acks += tag == TAG;
     b->claims_when_acked = b->manager->claims;
     pthread_cond_broadcast(&b->manager->changed);
     pthread_mutex_unlock(&b->manager->lock);
@@ -180,9 +179,10 @@ static void a_hint_is_kept_while_claims_fail(void **state)
     send_hint(b);
     assert_true(fake_manager_wait_claims(&b->manager, claims + 2));
     pthread_mutex_lock(&b->manager.lock);
-    assert_int_equal(b->broker.acks, 0); /* the first of the two has been answered */
+    int acks = b->broker.acks; /* the first of the two claims has been answered */
     b->manager.garble_claims = false;
     pthread_mutex_unlock(&b->manager.lock);
+    assert_int_equal(acks, 0);
     assert_int_equal(wait_ack(b), 1);
 }
 
