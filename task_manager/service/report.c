@@ -33,15 +33,18 @@ static int own_attempt_of_key(const char *task_id, const char *key)
     return attempt && strcmp(id, task_id) == 0 ? attempt : 0;
 }
 
-/* Does the attempt that reports still own the task? */
-static bool is_owner(struct service *s, const struct report *r)
+/* Does the attempt that reports still own the task? A store that does not answer fails the
+ * call: taken for a no, it would let through what was refused. */
+static int find_owner(struct service *s, const struct report *r, bool *ret_owner,
+                      struct err *err)
 {
     struct renewal renewal = {.progress = -1};
 
     memcpy(renewal.task_id, r->task_id, sizeof renewal.task_id);
     memcpy(renewal.token, r->token, sizeof renewal.token);
-    return store_renew(s->parts.store, &renewal, 1, s->parts.config->lease_ms, NULL) == 0 &&
-           renewal.ok;
+    int rc = store_renew(s->parts.store, &renewal, 1, s->parts.config->lease_ms, err);
+    *ret_owner = !rc && renewal.ok;
+    return rc;
 }
 
 /* What is wrong with the output, if anything, in `v`. Only what the worker can mend counts;
@@ -116,7 +119,10 @@ static int consult_task(struct service *s, const struct report *r, struct draft 
         plan_failure(s, r, &t, &d->move);
     else if (t.state == TASK_PROCESSING)
         rc = check_output(s, r, &t, v, err);
-    d->is_ready = !rc && (v->word != REPORT_REFUSED || !is_owner(s, r));
+    bool is_owner = false;
+    if (!rc && v->word == REPORT_REFUSED)
+        rc = find_owner(s, r, &is_owner, err);
+    d->is_ready = !rc && !is_owner;
     task_release(&t);
     return rc;
 }
