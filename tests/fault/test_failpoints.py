@@ -7,11 +7,12 @@ SEGUE_FAULT_ALONE=1 a play of its own for each."""
 import concurrent.futures
 import os
 import re
+import signal
 import traceback
 from pathlib import Path
 
 from play import Play
-from support import BACKEND, REPO, Case, main
+from support import BACKEND, REPO, Case, Manager, main
 
 ACTIONS = ("kill", "stop", "error")
 PER_PLAY, AT_ONCE = 6, 6
@@ -89,6 +90,18 @@ class Failpoints(Case):
 
     def test_an_error_at_any_place_loses_and_doubles_nothing(self):
         self.run_action("error")
+
+    def test_a_migration_killed_at_any_step_is_finished_by_the_next_start(self):
+        files = (REPO / f"task_manager/store/migrations/{BACKEND}").glob("*.up.sql")
+        for nth in range(1, len(list(files)) + 1):
+            for place in ("migration_scripted", "migration_applied"):
+                with self.subTest(place, nth=nth):
+                    manager = Manager(self, FAILPOINT=f"{place}:kill:{nth}").launch()
+                    self.assertEqual(manager.wait_exit(), -signal.SIGKILL)
+                    manager.settings["FAILPOINT"] = ""
+                    manager.start()
+                    manager.submit()
+                    manager.stop()
 
     def test_every_place_is_marked_in_the_code_and_every_mark_is_listed(self):
         marks = set()
