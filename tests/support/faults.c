@@ -1,0 +1,397 @@
+/* faults.c - the calls that can be made to fail. The rest is in faults_torture.c. */
+#include "faults.h"
+
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <link.h>
+#include <pthread.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* --- what is armed --- */
+
+static struct {
+    atomic_int fault; /* FAULT__COUNT: none */
+    atomic_int mode;
+    atomic_long nth, calls, struck;
+} armed = {.fault = FAULT__COUNT};
+
+static _Thread_local bool is_spared;
+static atomic_long live;
+
+enum { LIBRARIES_MAX = 4, RANGES_MAX = 16 };
+static struct {
+    uintptr_t from, to;
+} spared[RANGES_MAX];
+static atomic_int spared_count;
+
+static const int errnums[FAULT__COUNT] = {
+    [FAULT_MEMORY] = ENOMEM,   [FAULT_WRITE] = ENOSPC,
+    [FAULT_SYNC] = EIO,        [FAULT_RENAME] = EIO,
+    [FAULT_CLOSE] = EIO,       [FAULT_OPEN] = EMFILE,
+    [FAULT_READ] = EIO,        [FAULT_CONNECT] = ECONNREFUSED,
+    [FAULT_RECV] = ECONNRESET, [FAULT_SEND] = ECONNRESET,
+    [FAULT_THREAD] = EAGAIN,   [FAULT_SPAWN] = EAGAIN,
+};
+
+static bool comes_from_spared(const void *caller)
+{
+    int count = atomic_load(&spared_count);
+
+    for (int i = 0; i < count; i++) {
+        if ((uintptr_t)caller >= spared[i].from && (uintptr_t)caller < spared[i].to)
+            return true;
+    }
+    return false;
+}
+
+static bool strikes(enum fault fault, const void *caller)
+{
+    if (atomic_load(&armed.fault) != (int)fault || is_spared || comes_from_spared(caller))
+        return false;
+    long call = atomic_fetch_add(&armed.calls, 1) + 1, nth = atomic_load(&armed.nth);
+    if (nth == 0 || (atomic_load(&armed.mode) == FAULT_ONCE ? call != nth : call < nth))
+        return false;
+    atomic_fetch_add(&armed.struck, 1);
+    errno = errnums[fault];
+    return true;
+}
+
+void faults_arm(enum fault fault, enum fault_mode mode, long nth)
+{
+    atomic_store(&armed.calls, 0);
+    atomic_store(&armed.struck, 0);
+    atomic_store(&armed.mode, (int)mode);
+    atomic_store(&armed.nth, nth);
+    atomic_store(&armed.fault, (int)fault);
+}
+
+long faults_disarm(void)
+{
+    atomic_store(&armed.fault, FAULT__COUNT);
+    return atomic_load(&armed.struck);
+}
+
+long faults_calls(void)
+{
+    return atomic_load(&armed.calls);
+}
+
+void faults_spare_thread(bool spare)
+{
+    is_spared = spare;
+}
+
+static int note_ranges(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    const char *prefix = arg, *slash = strrchr(info->dlpi_name, '/');
+    const char *name = slash ? slash + 1 : info->dlpi_name;
+
+    (void)size;
+    if (strncmp(name, prefix, strlen(prefix)) != 0)
+        return 0;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        int at = atomic_load(&spared_count);
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || at == RANGES_MAX)
+            continue;
+        spared[at].from = info->dlpi_addr + p->p_vaddr;
+        spared[at].to = spared[at].from + p->p_memsz;
+        atomic_store(&spared_count, at + 1);
+    }
+    return 0;
+}
+
+void faults_spare_library(const char *prefix)
+{
+    dl_iterate_phdr(note_ranges, (void *)(uintptr_t)prefix);
+}
+
+long faults_live_allocations(void)
+{
+    return atomic_load(&live);
+}
+
+int faults_open_files(void)
+{
+    bool before = is_spared;
+    int count = 0;
+
+    is_spared = true;
+    DIR *dir = opendir("/proc/self/fd");
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    is_spared = before;
+    return count - 3; /* "." and ".." and its own */
+}
+
+/* --- the next in line: libc, or a sanitizer in front of it --- */
+
+/* For what is asked for while the first call is being looked up. Never freed. */
+static char early[1 << 16];
+static atomic_size_t early_used;
+
+static bool is_early(const void *p)
+{
+    return (const char *)p >= early && (const char *)p < early + sizeof early;
+}
+
+static void *early_alloc(size_t size)
+{
+    size_t at = atomic_fetch_add(&early_used, (size + 31) & ~(size_t)15);
+
+    return at + size + 16 <= sizeof early ? early + at : NULL;
+}
+
+static _Thread_local bool is_looking;
+
+static void *next(void **cache, const char *name)
+{
+    if (!*cache) {
+        is_looking = true;
+        *cache = dlsym(RTLD_NEXT, name);
+        is_looking = false;
+    }
+    return *cache;
+}
+
+#define CALLER __builtin_return_address(0)
+#define NEXT(name)                                                                             \
+    static void *cache_##name;                                                                 \
+    __typeof__(&name) real_##name;                                                             \
+    {                                                                                          \
+        void *found = next(&cache_##name, #name);                                              \
+        memcpy(&real_##name, &found, sizeof real_##name);                                      \
+    }
+#define FAILS(fault, value)                                                                    \
+    if (strikes(fault, CALLER))                                                                \
+        return value;
+
+/* --- memory --- */
+
+static void *counted(void *p)
+{
+    if (p)
+        atomic_fetch_add(&live, 1);
+    return p;
+}
+
+void *malloc(size_t size)
+{
+    if (is_looking)
+        return early_alloc(size);
+    FAILS(FAULT_MEMORY, NULL)
+    NEXT(malloc)
+    return counted(real_malloc(size));
+}
+
+void *calloc(size_t count, size_t size)
+{
+    if (is_looking)
+        return early_alloc(count * size); /* static memory is zero */
+    FAILS(FAULT_MEMORY, NULL)
+    NEXT(calloc)
+    return counted(real_calloc(count, size));
+}
+
+void *realloc(void *old, size_t size)
+{
+    FAILS(FAULT_MEMORY, NULL)
+    NEXT(realloc)
+    void *p = real_realloc(old, size);
+    if (!old)
+        counted(p);
+    else if (!p && size == 0)
+        atomic_fetch_sub(&live, 1);
+    return p;
+}
+
+void *reallocarray(void *old, size_t count, size_t size)
+{
+    size_t bytes;
+
+    FAILS(FAULT_MEMORY, NULL)
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    NEXT(realloc)
+    return old ? real_realloc(old, bytes) : counted(real_realloc(old, bytes));
+}
+
+int posix_memalign(void **ret, size_t alignment, size_t size)
+{
+    FAILS(FAULT_MEMORY, ENOMEM)
+    NEXT(posix_memalign)
+    int rc = real_posix_memalign(ret, alignment, size);
+    if (rc == 0)
+        counted(*ret);
+    return rc;
+}
+
+void *aligned_alloc(size_t alignment, size_t size)
+{
+    FAILS(FAULT_MEMORY, NULL)
+    NEXT(aligned_alloc)
+    return counted(real_aligned_alloc(alignment, size));
+}
+
+char *strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+
+    FAILS(FAULT_MEMORY, NULL)
+    NEXT(malloc)
+    char *copy = counted(real_malloc(size));
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
+char *strndup(const char *text, size_t max)
+{
+    size_t len = strnlen(text, max);
+
+    FAILS(FAULT_MEMORY, NULL)
+    NEXT(malloc)
+    char *copy = counted(real_malloc(len + 1));
+    if (copy) {
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+    }
+    return copy;
+}
+
+void free(void *p)
+{
+    if (!p || is_early(p))
+        return;
+    atomic_fetch_sub(&live, 1);
+    NEXT(free)
+    real_free(p);
+}
+
+/* --- files --- */
+
+#define SIMPLE(fault, failed, result, name, params, args)                                      \
+    result name params                                                                         \
+    {                                                                                          \
+        FAILS(fault, failed)                                                                   \
+        NEXT(name) return real_##name args;                                                    \
+    }
+
+/* clang-format off */
+SIMPLE(FAULT_WRITE, -1, ssize_t, write, (int fd, const void *b, size_t n), (fd, b, n))
+SIMPLE(FAULT_WRITE, -1, ssize_t, pwrite, (int fd, const void *b, size_t n, off_t at), (fd, b, n, at))
+SIMPLE(FAULT_WRITE, -1, ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t at), (fd, b, n, at))
+SIMPLE(FAULT_WRITE, -1, int, ftruncate, (int fd, off_t size), (fd, size))
+SIMPLE(FAULT_WRITE, -1, int, ftruncate64, (int fd, off64_t size), (fd, size))
+SIMPLE(FAULT_WRITE, -1, int, mkdirat, (int at, const char *path, mode_t mode), (at, path, mode))
+SIMPLE(FAULT_SYNC, -1, int, fsync, (int fd), (fd))
+SIMPLE(FAULT_SYNC, -1, int, fdatasync, (int fd), (fd))
+SIMPLE(FAULT_RENAME, -1, int, rename, (const char *from, const char *to), (from, to))
+SIMPLE(FAULT_RENAME, -1, int, renameat, (int a, const char *from, int b, const char *to), (a, from, b, to))
+SIMPLE(FAULT_RENAME, -1, int, renameat2, (int a, const char *from, int b, const char *to, unsigned flags), (a, from, b, to, flags))
+SIMPLE(FAULT_RENAME, -1, int, link, (const char *from, const char *to), (from, to))
+SIMPLE(FAULT_RENAME, -1, int, linkat, (int a, const char *from, int b, const char *to, int flags), (a, from, b, to, flags))
+SIMPLE(FAULT_READ, -1, ssize_t, read, (int fd, void *b, size_t n), (fd, b, n))
+SIMPLE(FAULT_READ, -1, ssize_t, pread, (int fd, void *b, size_t n, off_t at), (fd, b, n, at))
+SIMPLE(FAULT_READ, -1, ssize_t, pread64, (int fd, void *b, size_t n, off64_t at), (fd, b, n, at))
+SIMPLE(FAULT_READ, NULL, struct dirent *, readdir, (DIR *dir), (dir))
+
+/* --- descriptors --- */
+
+SIMPLE(FAULT_OPEN, NULL, DIR *, opendir, (const char *path), (path))
+SIMPLE(FAULT_OPEN, NULL, DIR *, fdopendir, (int fd), (fd))
+SIMPLE(FAULT_OPEN, -1, int, socket, (int domain, int type, int protocol), (domain, type, protocol))
+SIMPLE(FAULT_OPEN, -1, int, socketpair, (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds))
+SIMPLE(FAULT_OPEN, -1, int, accept4, (int fd, struct sockaddr *a, socklen_t *len, int flags), (fd, a, len, flags))
+SIMPLE(FAULT_OPEN, -1, int, accept, (int fd, struct sockaddr *a, socklen_t *len), (fd, a, len))
+SIMPLE(FAULT_OPEN, -1, int, pipe2, (int fds[2], int flags), (fds, flags))
+SIMPLE(FAULT_OPEN, -1, int, pipe, (int fds[2]), (fds))
+SIMPLE(FAULT_OPEN, -1, int, eventfd, (unsigned count, int flags), (count, flags))
+SIMPLE(FAULT_OPEN, -1, int, epoll_create1, (int flags), (flags))
+SIMPLE(FAULT_OPEN, -1, int, dup, (int fd), (fd))
+SIMPLE(FAULT_OPEN, -1, int, memfd_create, (const char *name, unsigned flags), (name, flags))
+
+/* --- links --- */
+
+SIMPLE(FAULT_CONNECT, -1, int, connect, (int fd, const struct sockaddr *a, socklen_t len), (fd, a, len))
+SIMPLE(FAULT_RECV, -1, ssize_t, recv, (int fd, void *b, size_t n, int flags), (fd, b, n, flags))
+SIMPLE(FAULT_RECV, -1, ssize_t, recvfrom, (int fd, void *b, size_t n, int flags, struct sockaddr *a, socklen_t *len), (fd, b, n, flags, a, len))
+SIMPLE(FAULT_RECV, -1, ssize_t, recvmsg, (int fd, struct msghdr *m, int flags), (fd, m, flags))
+SIMPLE(FAULT_SEND, -1, ssize_t, send, (int fd, const void *b, size_t n, int flags), (fd, b, n, flags))
+SIMPLE(FAULT_SEND, -1, ssize_t, sendto, (int fd, const void *b, size_t n, int flags, const struct sockaddr *a, socklen_t len), (fd, b, n, flags, a, len))
+SIMPLE(FAULT_SEND, -1, ssize_t, sendmsg, (int fd, const struct msghdr *m, int flags), (fd, m, flags))
+SIMPLE(FAULT_SEND, -1, ssize_t, writev, (int fd, const struct iovec *v, int count), (fd, v, count))
+SIMPLE(FAULT_SEND, -1, ssize_t, sendfile, (int out, int in, off_t *at, size_t n), (out, in, at, n))
+SIMPLE(FAULT_SEND, -1, ssize_t, sendfile64, (int out, int in, off64_t *at, size_t n), (out, in, at, n))
+
+/* --- threads and processes --- */
+
+SIMPLE(FAULT_THREAD, EAGAIN, int, pthread_create, (pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *), void *arg), (ret, attr, run, arg))
+SIMPLE(FAULT_SPAWN, -1, pid_t, fork, (void), ())
+SIMPLE(FAULT_SPAWN, EAGAIN, int, posix_spawn, (pid_t *pid, const char *path, const posix_spawn_file_actions_t *files, const posix_spawnattr_t *attr, char *const argv[], char *const env[]), (pid, path, files, attr, argv, env))
+/* clang-format on */
+
+int close(int fd)
+{
+    NEXT(close)
+    bool failing = strikes(FAULT_CLOSE, CALLER);
+    int errnum = errno, rc = real_close(fd);
+
+    if (!failing)
+        return rc;
+    errno = errnum;
+    return -1;
+}
+
+/* The third argument is there only with O_CREAT; reading it always does no harm here. */
+#define OPENS(name, params, args)                                                              \
+    int name params                                                                            \
+    {                                                                                          \
+        va_list rest;                                                                          \
+        va_start(rest, flags);                                                                 \
+        mode_t mode = (flags & (O_CREAT | O_TMPFILE)) ? va_arg(rest, mode_t) : 0;              \
+        va_end(rest);                                                                          \
+        FAILS(FAULT_OPEN, -1)                                                                  \
+        NEXT(name) return real_##name args;                                                    \
+    }
+
+OPENS(open, (const char *path, int flags, ...), (path, flags, mode))
+OPENS(open64, (const char *path, int flags, ...), (path, flags, mode))
+OPENS(openat, (int at, const char *path, int flags, ...), (at, path, flags, mode))
+OPENS(openat64, (int at, const char *path, int flags, ...), (at, path, flags, mode))
+
+/* openat2 has no function of its own. */
+long syscall(long number, ...)
+{
+    long a[6];
+    va_list rest;
+
+    va_start(rest, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(rest, long);
+    va_end(rest);
+    if (number == SYS_openat2)
+        FAILS(FAULT_OPEN, -1)
+    NEXT(syscall)
+    return real_syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
