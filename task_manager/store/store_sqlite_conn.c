@@ -18,6 +18,10 @@ static const char *const statements[LITE__COUNT] = {
 
 static int code_of(int rc)
 {
+    /* The frames of a COMMIT that could not be synced are in the log all the same: if this
+     * process ends before it writes over them, the next one finds them there. */
+    if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC)
+        return -E_UNKNOWN_OUTCOME;
     switch (rc & 0xFF) {
     case SQLITE_FULL:
         return -E_NO_SPACE;
