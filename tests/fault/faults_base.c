@@ -18,7 +18,7 @@
 #include "params.h"
 #include "worker_protocol.h"
 
-static char dir[] = "/tmp/segue-faults-base-XXXXXX";
+static char dir[64];
 
 /* -- buf -- */
 
@@ -283,6 +283,7 @@ int main(void)
         cmocka_unit_test(messages_without_memory_are_an_error_and_no_half_message),
     };
 
+    snprintf(dir, sizeof dir, "%s/segue-faults-base-XXXXXX", faults_temp_dir());
     if (!mkdtemp(dir))
         return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

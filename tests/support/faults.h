@@ -54,6 +54,9 @@ void faults_spare_library(const char *prefix);
 long faults_live_allocations(void);
 int faults_open_files(void);
 
+/* Where a test that writes files some thousand times does so: memory, when there is some. */
+const char *faults_temp_dir(void);
+
 struct faults_scenario {
     const char *name;
     /* Does everything from opening to closing; 0, or a negative code with a sentence. */
@@ -63,15 +66,15 @@ struct faults_scenario {
     void (*check)(void *arg, int rc);
     void *arg;
     bool settles;   /* threads or links may free a little later: live counts are waited for */
-    bool may_grow;  /* a library keeps memory that it got in a failed run; not counted */
     unsigned limit; /* of runs per kind and mode; 0: 60 */
 };
 
 /* Runs the scenario for each kind in `faults` (bits 1 << FAULT_...) and both modes, and fails
  * the cmocka test at the first broken promise: a crash or a run of more than two minutes, a
- * failure without a sentence, a leak of memory or descriptors, or what check finds. Where there
- * are more calls than the limit, some are chosen with a fixed seed; SEGUE_FAULTS_ALL=1 tries
- * them all. */
+ * failure without a sentence, a leak of memory or descriptors (memory in use that grows each
+ * time the same call fails: libraries keep some for good), or what check finds. Where there are
+ * more calls than the limit, some are chosen with a fixed seed; SEGUE_FAULTS_ALL=1 tries them
+ * all. */
 void faults_torture(const struct faults_scenario *scenario, unsigned faults);
 
 #endif

@@ -13,7 +13,7 @@
 
 #include "faults.h"
 
-enum { RUNS = 60, RUN_S = 120, SETTLE_TRIES = 400, WARM = 2 };
+enum { RUNS = 60, RUN_S = 120, SETTLE_TRIES = 400, REPEATS = 40, WARM = 2 };
 
 static const char *const names[FAULT__COUNT] = {
     [FAULT_MEMORY] = "memory", [FAULT_WRITE] = "write",     [FAULT_SYNC] = "sync",
@@ -45,25 +45,6 @@ static _Noreturn void broken(const struct round *r, const char *what, long a, lo
     abort();
 }
 
-/* Are as many blocks and files in use as before? */
-static void compare(const struct round *r)
-{
-    int tries = r->s->settles ? SETTLE_TRIES : 1;
-    long live = 0;
-    int files = 0;
-
-    for (int i = 0; i < tries; i++) {
-        live = faults_live_allocations();
-        files = faults_open_files();
-        if ((live <= r->live || r->s->may_grow) && files == r->files)
-            return;
-        short_nap();
-    }
-    if (files != r->files)
-        broken(r, "descriptors before and after", r->files, files);
-    broken(r, "allocations before and after", r->live, live);
-}
-
 static int run_once(const struct round *r, long *ret_struck)
 {
     struct err err = ERR_INIT;
@@ -80,6 +61,40 @@ static int run_once(const struct round *r, long *ret_struck)
         r->s->check(r->s->arg, rc);
     alarm(0);
     return rc;
+}
+
+const char *faults_temp_dir(void)
+{
+    return access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp";
+}
+
+static bool is_back(const struct round *r)
+{
+    return faults_live_allocations() <= r->live && faults_open_files() == r->files;
+}
+
+/* Waits until as many blocks and files are in use as before; false when that does not come. */
+static bool settle(const struct round *r)
+{
+    for (int i = 0; r->s->settles && i < SETTLE_TRIES && !is_back(r); i++)
+        short_nap();
+    return is_back(r);
+}
+
+/* Does memory in use grow each time that this call fails? */
+static void look_for_leaks(struct round *r)
+{
+    long before = r->live, struck;
+
+    for (int i = 0; i < REPEATS && !settle(r); i++) {
+        int files = faults_open_files();
+        if (files != r->files)
+            broken(r, "descriptors before and after", r->files, files);
+        r->live = faults_live_allocations();
+        run_once(r, &struck);
+    }
+    if (!is_back(r))
+        broken(r, "a leak, blocks before and after", before, faults_live_allocations());
 }
 
 /* The calls to fail: all, or `limit` of them, the first ones among them. */
@@ -111,7 +126,7 @@ static void torture_one(struct round *r)
             break;
         runs++;
         failures += rc != 0;
-        compare(r);
+        look_for_leaks(r);
     }
     printf("%s: %s %s: %u of about %ld calls failed, %u times the run did\n", r->s->name,
            names[r->fault], r->mode == FAULT_ONCE ? "once" : "from there on", runs, calls,
