@@ -6,14 +6,16 @@
 
 #include <cmocka.h>
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "faults.h"
 
-enum { RUNS = 60, RUN_S = 120, SETTLE_TRIES = 400, REPEATS = 40, WARM = 2 };
+enum { RUNS = 60, RUN_S = 120, SETTLE_TRIES = 60, REPEATS = 40, WARM = 2 };
 
 static const char *const names[FAULT__COUNT] = {
     [FAULT_MEMORY] = "memory", [FAULT_WRITE] = "write",     [FAULT_SYNC] = "sync",
@@ -30,6 +32,33 @@ struct round {
     long live;
     int files;
 };
+
+/* --- where it was, should the program die of it --- */
+
+static const int deadly[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGALRM};
+static struct sigaction before[sizeof deadly / sizeof deadly[0]];
+static char where[160];
+
+static void last_words(int number)
+{
+    if (write(STDERR_FILENO, where, strlen(where)) < 0)
+        where[0] = '\0';
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++) {
+        if (deadly[i] == number)
+            sigaction(number, &before[i], NULL);
+    }
+    raise(number);
+}
+
+static void listen_for_signals(bool on)
+{
+    struct sigaction act = {.sa_handler = last_words, .sa_flags = SA_NODEFER};
+
+    for (size_t i = 0; i < sizeof deadly / sizeof deadly[0]; i++)
+        sigaction(deadly[i], on ? &act : &before[i], on ? &before[i] : NULL);
+}
+
+/* --- one run --- */
 
 static void short_nap(void)
 {
@@ -49,6 +78,8 @@ static int run_once(const struct round *r, long *ret_struck)
 {
     struct err err = ERR_INIT;
 
+    snprintf(where, sizeof where, "%s: died or hung at %s:%s:%ld\n", r->s->name,
+             names[r->fault], r->mode == FAULT_ONCE ? "once" : "on", r->nth);
     alarm(RUN_S); /* a hang ends the program */
     faults_arm(r->fault, r->mode, r->nth);
     int rc = r->s->run(r->s->arg, &err);
@@ -70,7 +101,7 @@ const char *faults_temp_dir(void)
 
 static bool is_back(const struct round *r)
 {
-    return faults_live_allocations() <= r->live && faults_open_files() == r->files;
+    return faults_live_allocations() <= r->live && faults_open_files() <= r->files;
 }
 
 /* Waits until as many blocks and files are in use as before; false when that does not come. */
@@ -81,20 +112,34 @@ static bool settle(const struct round *r)
     return is_back(r);
 }
 
+/* What is in use when all is quiet. */
+static void take_stock(struct round *r)
+{
+    r->live = faults_live_allocations();
+    r->files = faults_open_files();
+    for (int i = 0; r->s->settles && i < SETTLE_TRIES / 4; i++) {
+        short_nap();
+        long live = faults_live_allocations();
+        int files = faults_open_files();
+        r->live = live < r->live ? live : r->live;
+        r->files = files < r->files ? files : r->files;
+    }
+}
+
 /* Does memory in use grow each time that this call fails? */
 static void look_for_leaks(struct round *r)
 {
-    long before = r->live, struck;
+    long at_first = r->live, struck;
 
     for (int i = 0; i < REPEATS && !settle(r); i++) {
         int files = faults_open_files();
-        if (files != r->files)
+        if (files > r->files)
             broken(r, "descriptors before and after", r->files, files);
         r->live = faults_live_allocations();
         run_once(r, &struck);
     }
     if (!is_back(r))
-        broken(r, "a leak, blocks before and after", before, faults_live_allocations());
+        broken(r, "a leak, blocks before and after", at_first, faults_live_allocations());
 }
 
 /* The calls to fail: all, or `limit` of them, the first ones among them. */
@@ -108,7 +153,7 @@ static long step(unsigned *seed, long nth, long calls, long limit)
     return nth < limit / 4 ? nth + 1 : nth + 1 + (long)(*seed >> 16) % (2 * stride);
 }
 
-static void torture_one(struct round *r)
+static void torture_one(struct round *r, long only)
 {
     long struck = 0, calls, limit = r->s->limit ? (long)r->s->limit : RUNS;
     unsigned seed = 4711, runs = 0, failures = 0;
@@ -116,17 +161,20 @@ static void torture_one(struct round *r)
     r->nth = 0;
     for (int i = 0; i < WARM; i++) { /* what libraries keep for good, they have after this */
         run_once(r, &struck);
-        r->live = faults_live_allocations();
-        r->files = faults_open_files();
+        take_stock(r);
     }
     calls = faults_calls();
-    for (r->nth = 1;; r->nth = step(&seed, r->nth, calls, limit)) {
+    if (only > 0)
+        limit = calls = 1;
+    for (r->nth = only > 0 ? only : 1;; r->nth = step(&seed, r->nth, calls, limit)) {
         int rc = run_once(r, &struck);
         if (struck == 0)
             break;
         runs++;
         failures += rc != 0;
         look_for_leaks(r);
+        if (only > 0)
+            break;
     }
     printf("%s: %s %s: %u of about %ld calls failed, %u times the run did\n", r->s->name,
            names[r->fault], r->mode == FAULT_ONCE ? "once" : "from there on", runs, calls,
@@ -136,14 +184,23 @@ static void torture_one(struct round *r)
 
 void faults_torture(const struct faults_scenario *scenario, unsigned faults)
 {
+    const char *at = getenv("SEGUE_FAULTS_AT");
     struct round r = {.s = scenario};
+    char kind[16] = "", mode_name[16] = "";
+    long only = 0;
 
+    if (at && sscanf(at, "%15[^:]:%15[^:]:%ld", kind, mode_name, &only) != 3)
+        fail_msg("SEGUE_FAULTS_AT is not kind:once|on:number");
+    listen_for_signals(true);
     for (int fault = 0; fault < FAULT__COUNT; fault++) {
         for (int mode = FAULT_ONCE; mode <= FAULT_FROM_HERE; mode++) {
+            bool asked = strcmp(kind, names[fault]) == 0 &&
+                         strcmp(mode_name, mode == FAULT_ONCE ? "once" : "on") == 0;
             r.fault = (enum fault)fault;
             r.mode = (enum fault_mode)mode;
-            if (faults & (1U << fault))
-                torture_one(&r);
+            if ((faults & (1U << fault)) && (!at || asked))
+                torture_one(&r, only);
         }
     }
+    listen_for_signals(false);
 }
