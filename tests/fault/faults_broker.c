@@ -74,10 +74,12 @@ static int run(void *arg, struct err *err)
 
 static void every_call_to_the_broker_fails_with_a_sentence_and_leaves_nothing(void **state)
 {
-    const struct faults_scenario s = {
-        .name = "rabbitmq", .run = run, .settles = true, .limit = 25};
+    const struct faults_scenario s = {.name = "rabbitmq", .run = run, .settles = true};
 
     (void)state;
+    /* librabbitmq 0.11 loses its first buffer when the allocation after it fails
+     * (amqp_new_connection), and has calls to abort() for others. */
+    faults_spare_library("librabbitmq.", FAULT_MEMORY);
     url = need_env("TEST_AMQP_URL");
     own_queue(url, queue);
     faults_torture(&s, FAULTS_OF_LINKS | 1U << FAULT_MEMORY | 1U << FAULT_THREAD);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -36,8 +37,9 @@ static struct {
 static _Thread_local bool is_spared;
 static atomic_long live;
 
-enum { LIBRARIES_MAX = 4, RANGES_MAX = 16 };
+enum { RANGES_MAX = 16 };
 static struct {
+    enum fault fault;
     uintptr_t from, to;
 } spared[RANGES_MAX];
 static atomic_int spared_count;
@@ -51,12 +53,13 @@ static const int errnums[FAULT__COUNT] = {
     [FAULT_THREAD] = EAGAIN,   [FAULT_SPAWN] = EAGAIN,
 };
 
-static bool comes_from_spared(const void *caller)
+static bool comes_from_spared(enum fault fault, const void *caller)
 {
     int count = atomic_load(&spared_count);
 
     for (int i = 0; i < count; i++) {
-        if ((uintptr_t)caller >= spared[i].from && (uintptr_t)caller < spared[i].to)
+        if (spared[i].fault == fault && (uintptr_t)caller >= spared[i].from &&
+            (uintptr_t)caller < spared[i].to)
             return true;
     }
     return false;
@@ -64,7 +67,8 @@ static bool comes_from_spared(const void *caller)
 
 static bool strikes(enum fault fault, const void *caller)
 {
-    if (atomic_load(&armed.fault) != (int)fault || is_spared || comes_from_spared(caller))
+    if (atomic_load(&armed.fault) != (int)fault || is_spared ||
+        comes_from_spared(fault, caller))
         return false;
     long call = atomic_fetch_add(&armed.calls, 1) + 1, nth = atomic_load(&armed.nth);
     if (nth == 0 || (atomic_load(&armed.mode) == FAULT_ONCE ? call != nth : call < nth))
@@ -99,19 +103,26 @@ void faults_spare_thread(bool spare)
     is_spared = spare;
 }
 
+struct library {
+    const char *prefix;
+    enum fault fault;
+};
+
 static int note_ranges(struct dl_phdr_info *info, size_t size, void *arg)
 {
-    const char *prefix = arg, *slash = strrchr(info->dlpi_name, '/');
+    const struct library *l = arg;
+    const char *slash = strrchr(info->dlpi_name, '/');
     const char *name = slash ? slash + 1 : info->dlpi_name;
 
     (void)size;
-    if (strncmp(name, prefix, strlen(prefix)) != 0)
+    if (strncmp(name, l->prefix, strlen(l->prefix)) != 0)
         return 0;
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr) *p = &info->dlpi_phdr[i];
         int at = atomic_load(&spared_count);
         if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || at == RANGES_MAX)
             continue;
+        spared[at].fault = l->fault;
         spared[at].from = info->dlpi_addr + p->p_vaddr;
         spared[at].to = spared[at].from + p->p_memsz;
         atomic_store(&spared_count, at + 1);
@@ -119,9 +130,11 @@ static int note_ranges(struct dl_phdr_info *info, size_t size, void *arg)
     return 0;
 }
 
-void faults_spare_library(const char *prefix)
+void faults_spare_library(const char *prefix, enum fault fault)
 {
-    dl_iterate_phdr(note_ranges, (void *)(uintptr_t)prefix);
+    struct library l = {prefix, fault};
+
+    dl_iterate_phdr(note_ranges, &l);
 }
 
 long faults_live_allocations(void)
@@ -146,31 +159,10 @@ int faults_open_files(void)
 
 /* --- the next in line: libc, or a sanitizer in front of it --- */
 
-/* For what is asked for while the first call is being looked up. Never freed. */
-static char early[1 << 16];
-static atomic_size_t early_used;
-
-static bool is_early(const void *p)
-{
-    return (const char *)p >= early && (const char *)p < early + sizeof early;
-}
-
-static void *early_alloc(size_t size)
-{
-    size_t at = atomic_fetch_add(&early_used, (size + 31) & ~(size_t)15);
-
-    return at + size + 16 <= sizeof early ? early + at : NULL;
-}
-
-static _Thread_local bool is_looking;
-
 static void *next(void **cache, const char *name)
 {
-    if (!*cache) {
-        is_looking = true;
+    if (!*cache)
         *cache = dlsym(RTLD_NEXT, name);
-        is_looking = false;
-    }
     return *cache;
 }
 
@@ -188,6 +180,20 @@ static void *next(void **cache, const char *name)
 
 /* --- memory --- */
 
+/* Not looked up: dlsym needs memory itself. */
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t count, size_t size);
+void *__libc_realloc(void *old, size_t size);
+void *__libc_memalign(size_t alignment, size_t size);
+void __libc_free(void *p);
+void *__interceptor_malloc(size_t size) __attribute__((weak));
+void *__interceptor_calloc(size_t count, size_t size) __attribute__((weak));
+void *__interceptor_realloc(void *old, size_t size) __attribute__((weak));
+void *__interceptor_memalign(size_t alignment, size_t size) __attribute__((weak));
+void __interceptor_free(void *p) __attribute__((weak));
+
+#define REAL(name) (__interceptor_##name ? __interceptor_##name : __libc_##name)
+
 static void *counted(void *p)
 {
     if (p)
@@ -197,32 +203,31 @@ static void *counted(void *p)
 
 void *malloc(size_t size)
 {
-    if (is_looking)
-        return early_alloc(size);
     FAILS(FAULT_MEMORY, NULL)
-    NEXT(malloc)
-    return counted(real_malloc(size));
+    return counted(REAL(malloc)(size));
 }
 
 void *calloc(size_t count, size_t size)
 {
-    if (is_looking)
-        return early_alloc(count * size); /* static memory is zero */
     FAILS(FAULT_MEMORY, NULL)
-    NEXT(calloc)
-    return counted(real_calloc(count, size));
+    return counted(REAL(calloc)(count, size));
+}
+
+static void *real_realloc(void *old, size_t size)
+{
+    void *p = REAL(realloc)(old, size);
+
+    if (!old)
+        return counted(p);
+    if (!p && size == 0)
+        atomic_fetch_sub(&live, 1);
+    return p;
 }
 
 void *realloc(void *old, size_t size)
 {
     FAILS(FAULT_MEMORY, NULL)
-    NEXT(realloc)
-    void *p = real_realloc(old, size);
-    if (!old)
-        counted(p);
-    else if (!p && size == 0)
-        atomic_fetch_sub(&live, 1);
-    return p;
+    return real_realloc(old, size);
 }
 
 void *reallocarray(void *old, size_t count, size_t size)
@@ -230,39 +235,31 @@ void *reallocarray(void *old, size_t count, size_t size)
     size_t bytes;
 
     FAILS(FAULT_MEMORY, NULL)
-    if (__builtin_mul_overflow(count, size, &bytes)) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    NEXT(realloc)
-    return old ? real_realloc(old, bytes) : counted(real_realloc(old, bytes));
+    if (!__builtin_mul_overflow(count, size, &bytes))
+        return real_realloc(old, bytes);
+    errno = ENOMEM;
+    return NULL;
 }
 
-int posix_memalign(void **ret, size_t alignment, size_t size)
+void *memalign(size_t alignment, size_t size)
 {
-    FAILS(FAULT_MEMORY, ENOMEM)
-    NEXT(posix_memalign)
-    int rc = real_posix_memalign(ret, alignment, size);
-    if (rc == 0)
-        counted(*ret);
-    return rc;
+    FAILS(FAULT_MEMORY, NULL)
+    return counted(REAL(memalign)(alignment, size));
 }
 
 void *aligned_alloc(size_t alignment, size_t size)
 {
     FAILS(FAULT_MEMORY, NULL)
-    NEXT(aligned_alloc)
-    return counted(real_aligned_alloc(alignment, size));
+    return counted(REAL(memalign)(alignment, size));
 }
 
-char *strdup(const char *text)
+int posix_memalign(void **ret, size_t alignment, size_t size)
 {
-    size_t size = strlen(text) + 1;
-
-    FAILS(FAULT_MEMORY, NULL)
-    NEXT(malloc)
-    char *copy = counted(real_malloc(size));
-    return copy ? memcpy(copy, text, size) : NULL;
+    FAILS(FAULT_MEMORY, ENOMEM)
+    void *p = counted(REAL(memalign)(alignment, size));
+    if (p)
+        *ret = p;
+    return p ? 0 : ENOMEM;
 }
 
 char *strndup(const char *text, size_t max)
@@ -270,8 +267,7 @@ char *strndup(const char *text, size_t max)
     size_t len = strnlen(text, max);
 
     FAILS(FAULT_MEMORY, NULL)
-    NEXT(malloc)
-    char *copy = counted(real_malloc(len + 1));
+    char *copy = counted(REAL(malloc)(len + 1));
     if (copy) {
         memcpy(copy, text, len);
         copy[len] = '\0';
@@ -279,13 +275,21 @@ char *strndup(const char *text, size_t max)
     return copy;
 }
 
+char *strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+
+    FAILS(FAULT_MEMORY, NULL)
+    char *copy = counted(REAL(malloc)(size));
+    return copy ? memcpy(copy, text, size) : NULL;
+}
+
 void free(void *p)
 {
-    if (!p || is_early(p))
+    if (!p)
         return;
     atomic_fetch_sub(&live, 1);
-    NEXT(free)
-    real_free(p);
+    REAL(free)(p);
 }
 
 /* --- files --- */

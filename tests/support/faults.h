@@ -46,9 +46,9 @@ long faults_calls(void);
 
 /* The calling thread's calls neither fail nor count: the test's own side of a socket. */
 void faults_spare_thread(bool spare);
-/* Nor do those that come straight from a library whose file name begins so ("libfoo."): for
- * one that cannot survive a fault by itself. At most four. */
-void faults_spare_library(const char *prefix);
+/* Nor do calls of that kind that come straight from a library whose file name begins so
+ * ("libfoo."): for one that cannot survive the fault by itself. A few at most. */
+void faults_spare_library(const char *prefix, enum fault fault);
 
 /* What must be the same before and after. */
 long faults_live_allocations(void);
