@@ -86,6 +86,9 @@ static int run_once(const struct round *r, long *ret_struck)
     *ret_struck = faults_disarm();
     if (rc > 0 || (rc < 0 && (err.text[0] == '\0' || err.code != rc)))
         broken(r, "a failure without a sentence", rc, err.code);
+    if (rc < 0 && (err_class_of(rc) == ERR_CALLER || err_class_of(rc) == ERR_BUG))
+        fail_msg("%s: %s:%s:%ld is blamed on the caller: %s: %s", r->s->name, names[r->fault],
+                 r->mode == FAULT_ONCE ? "once" : "on", r->nth, err_name(rc), err.text);
     if (rc < 0 && *ret_struck == 0)
         fail_msg("%s: fails without a fault: %s", r->s->name, err.text);
     if (r->s->check)
