@@ -117,6 +117,10 @@ static int open_settings(struct lite_conn *c, bool writer, struct err *err)
 
     if (rc != SQLITE_OK)
         return lite_fail(c->db, rc, "add the function now_ms", err);
+    /* SQLite takes what it can get: a file that it could open for reading only, if only for
+     * want of a descriptor at that moment, would refuse every write until the next start. */
+    if (writer && sqlite3_db_readonly(c->db, "main") != 0)
+        return err_set(err, -E_UNAVAILABLE, "sqlite could open the file for reading only");
     if (!writer)
         return lite_exec(c, "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;", err);
     rc = pragma_is(c, "PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "wal", err);
