@@ -305,7 +305,8 @@ int main(void)
     if (config_load(&config, CONFIG_MANAGER, 1, argv, NULL, &err))
         return 1;
     config.min_free_bytes = 0;
-    log_setup(LOG__COUNT, LOG_TEXT); /* thousands of faults would be told */
+    /* Thousands of faults would be told. */
+    log_setup(getenv("SEGUE_FAULTS_LOG") ? LOG_DEBUG : LOG__COUNT, LOG_TEXT);
     snprintf(dir, sizeof dir, "%s/segue-faults-service-XXXXXX", faults_temp_dir());
     if (!mkdtemp(dir))
         return 1;

@@ -133,6 +133,22 @@ static int live_through(struct store *s, struct err *err)
     return rc ? rc : look(s, err);
 }
 
+/* The same store, now that the fault is over. */
+static void works_again(struct store *s)
+{
+    struct submission item;
+    struct submit_result result;
+    struct err err = ERR_INIT;
+    char task_id[ID_TEXT_MAX], task_key[KEY_SIZE];
+
+    id_new(task_id);
+    item = submission_of(task_id);
+    snprintf(task_key, sizeof task_key, "again-%s", task_id);
+    item.key = task_key;
+    if (store_upgrade(s, &err) || store_submit(s, &item, 1, false, &result, &err))
+        fail_msg("after the fault: %s", err.text);
+}
+
 static int run(void *arg, struct err *err)
 {
     const struct fixture *f = arg;
@@ -145,6 +161,8 @@ static int run(void *arg, struct err *err)
     if (rc)
         return rc;
     rc = live_through(s, err);
+    faults_disarm();
+    works_again(s);
     store_close(s);
     return rc;
 }

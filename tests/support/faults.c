@@ -65,10 +65,14 @@ static bool comes_from_spared(enum fault fault, const void *caller)
     return false;
 }
 
+static bool is_armed(enum fault fault)
+{
+    return atomic_load(&armed.fault) == (int)fault;
+}
+
 static bool strikes(enum fault fault, const void *caller)
 {
-    if (atomic_load(&armed.fault) != (int)fault || is_spared ||
-        comes_from_spared(fault, caller))
+    if (!is_armed(fault) || is_spared || comes_from_spared(fault, caller))
         return false;
     long call = atomic_fetch_add(&armed.calls, 1) + 1, nth = atomic_load(&armed.nth);
     if (nth == 0 || (atomic_load(&armed.mode) == FAULT_ONCE ? call != nth : call < nth))
@@ -294,6 +298,21 @@ void free(void *p)
 
 /* --- files --- */
 
+/* A pipe or an eventfd is never full of bytes, nor is there a disk behind it. */
+static bool is_file(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+#define ON_FILE(fault, failed, result, name, params, args)                                     \
+    result name params                                                                         \
+    {                                                                                          \
+        if (is_armed(fault) && is_file(fd))                                                    \
+            FAILS(fault, failed)                                                               \
+        NEXT(name) return real_##name args;                                                    \
+    }
 #define SIMPLE(fault, failed, result, name, params, args)                                      \
     result name params                                                                         \
     {                                                                                          \
@@ -302,9 +321,9 @@ void free(void *p)
     }
 
 /* clang-format off */
-SIMPLE(FAULT_WRITE, -1, ssize_t, write, (int fd, const void *b, size_t n), (fd, b, n))
-SIMPLE(FAULT_WRITE, -1, ssize_t, pwrite, (int fd, const void *b, size_t n, off_t at), (fd, b, n, at))
-SIMPLE(FAULT_WRITE, -1, ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t at), (fd, b, n, at))
+ON_FILE(FAULT_WRITE, -1, ssize_t, write, (int fd, const void *b, size_t n), (fd, b, n))
+ON_FILE(FAULT_WRITE, -1, ssize_t, pwrite, (int fd, const void *b, size_t n, off_t at), (fd, b, n, at))
+ON_FILE(FAULT_WRITE, -1, ssize_t, pwrite64, (int fd, const void *b, size_t n, off64_t at), (fd, b, n, at))
 SIMPLE(FAULT_WRITE, -1, int, ftruncate, (int fd, off_t size), (fd, size))
 SIMPLE(FAULT_WRITE, -1, int, ftruncate64, (int fd, off64_t size), (fd, size))
 SIMPLE(FAULT_WRITE, -1, int, mkdirat, (int at, const char *path, mode_t mode), (at, path, mode))
@@ -315,9 +334,9 @@ SIMPLE(FAULT_RENAME, -1, int, renameat, (int a, const char *from, int b, const c
 SIMPLE(FAULT_RENAME, -1, int, renameat2, (int a, const char *from, int b, const char *to, unsigned flags), (a, from, b, to, flags))
 SIMPLE(FAULT_RENAME, -1, int, link, (const char *from, const char *to), (from, to))
 SIMPLE(FAULT_RENAME, -1, int, linkat, (int a, const char *from, int b, const char *to, int flags), (a, from, b, to, flags))
-SIMPLE(FAULT_READ, -1, ssize_t, read, (int fd, void *b, size_t n), (fd, b, n))
-SIMPLE(FAULT_READ, -1, ssize_t, pread, (int fd, void *b, size_t n, off_t at), (fd, b, n, at))
-SIMPLE(FAULT_READ, -1, ssize_t, pread64, (int fd, void *b, size_t n, off64_t at), (fd, b, n, at))
+ON_FILE(FAULT_READ, -1, ssize_t, read, (int fd, void *b, size_t n), (fd, b, n))
+ON_FILE(FAULT_READ, -1, ssize_t, pread, (int fd, void *b, size_t n, off_t at), (fd, b, n, at))
+ON_FILE(FAULT_READ, -1, ssize_t, pread64, (int fd, void *b, size_t n, off64_t at), (fd, b, n, at))
 SIMPLE(FAULT_READ, NULL, struct dirent *, readdir, (DIR *dir), (dir))
 
 /* --- descriptors --- */

@@ -15,12 +15,12 @@
 
 enum fault {
     FAULT_MEMORY,  /* malloc and its kin: ENOMEM */
-    FAULT_WRITE,   /* write, pwrite: ENOSPC */
+    FAULT_WRITE,   /* write, pwrite to a file, new folders: ENOSPC */
     FAULT_SYNC,    /* fsync, fdatasync: EIO */
     FAULT_RENAME,  /* rename, link and their kin: EIO */
     FAULT_CLOSE,   /* close, which closes all the same: EIO */
     FAULT_OPEN,    /* whatever makes a file descriptor: EMFILE */
-    FAULT_READ,    /* read, pread, directories: EIO */
+    FAULT_READ,    /* read, pread of a file, directories: EIO */
     FAULT_CONNECT, /* connect: ECONNREFUSED */
     FAULT_RECV,    /* recv and its kin: ECONNRESET */
     FAULT_SEND,    /* send and its kin: ECONNRESET */
