@@ -45,12 +45,11 @@ static struct {
 static atomic_int spared_count;
 
 static const int errnums[FAULT__COUNT] = {
-    [FAULT_MEMORY] = ENOMEM,   [FAULT_WRITE] = ENOSPC,
-    [FAULT_SYNC] = EIO,        [FAULT_RENAME] = EIO,
-    [FAULT_CLOSE] = EIO,       [FAULT_OPEN] = EMFILE,
-    [FAULT_READ] = EIO,        [FAULT_CONNECT] = ECONNREFUSED,
-    [FAULT_RECV] = ECONNRESET, [FAULT_SEND] = ECONNRESET,
-    [FAULT_THREAD] = EAGAIN,   [FAULT_SPAWN] = EAGAIN,
+    [FAULT_MEMORY] = ENOMEM,   [FAULT_WRITE] = ENOSPC,    [FAULT_SYNC] = EIO,
+    [FAULT_RENAME] = EIO,      [FAULT_CLOSE] = EIO,       [FAULT_OPEN] = EMFILE,
+    [FAULT_ACCEPT] = EMFILE,   [FAULT_READ] = EIO,        [FAULT_CONNECT] = ECONNREFUSED,
+    [FAULT_RECV] = ECONNRESET, [FAULT_SEND] = ECONNRESET, [FAULT_THREAD] = EAGAIN,
+    [FAULT_SPAWN] = EAGAIN,
 };
 
 static bool comes_from_spared(enum fault fault, const void *caller)
@@ -345,8 +344,8 @@ SIMPLE(FAULT_OPEN, NULL, DIR *, opendir, (const char *path), (path))
 SIMPLE(FAULT_OPEN, NULL, DIR *, fdopendir, (int fd), (fd))
 SIMPLE(FAULT_OPEN, -1, int, socket, (int domain, int type, int protocol), (domain, type, protocol))
 SIMPLE(FAULT_OPEN, -1, int, socketpair, (int domain, int type, int protocol, int fds[2]), (domain, type, protocol, fds))
-SIMPLE(FAULT_OPEN, -1, int, accept4, (int fd, struct sockaddr *a, socklen_t *len, int flags), (fd, a, len, flags))
-SIMPLE(FAULT_OPEN, -1, int, accept, (int fd, struct sockaddr *a, socklen_t *len), (fd, a, len))
+SIMPLE(FAULT_ACCEPT, -1, int, accept4, (int fd, struct sockaddr *a, socklen_t *len, int flags), (fd, a, len, flags))
+SIMPLE(FAULT_ACCEPT, -1, int, accept, (int fd, struct sockaddr *a, socklen_t *len), (fd, a, len))
 SIMPLE(FAULT_OPEN, -1, int, pipe2, (int fds[2], int flags), (fds, flags))
 SIMPLE(FAULT_OPEN, -1, int, pipe, (int fds[2]), (fds))
 SIMPLE(FAULT_OPEN, -1, int, eventfd, (unsigned count, int flags), (count, flags))

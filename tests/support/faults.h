@@ -19,7 +19,8 @@ enum fault {
     FAULT_SYNC,    /* fsync, fdatasync: EIO */
     FAULT_RENAME,  /* rename, link and their kin: EIO */
     FAULT_CLOSE,   /* close, which closes all the same: EIO */
-    FAULT_OPEN,    /* whatever makes a file descriptor: EMFILE */
+    FAULT_OPEN,    /* whatever makes a file descriptor but accept: EMFILE */
+    FAULT_ACCEPT,  /* accept: EMFILE */
     FAULT_READ,    /* read, pread of a file, directories: EIO */
     FAULT_CONNECT, /* connect: ECONNREFUSED */
     FAULT_RECV,    /* recv and its kin: ECONNRESET */
@@ -65,6 +66,7 @@ struct faults_scenario {
      * NULL. */
     void (*check)(void *arg, int rc);
     void *arg;
+    bool once_only; /* it would wait for ever for what fails from some call on */
     bool settles;   /* threads or links may free a little later: live counts are waited for */
     unsigned limit; /* of runs per kind and mode; 0: 60 */
 };

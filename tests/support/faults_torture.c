@@ -18,10 +18,11 @@
 enum { RUNS = 60, RUN_S = 120, SETTLE_TRIES = 60, REPEATS = 40, WARM = 2 };
 
 static const char *const names[FAULT__COUNT] = {
-    [FAULT_MEMORY] = "memory", [FAULT_WRITE] = "write",     [FAULT_SYNC] = "sync",
-    [FAULT_RENAME] = "rename", [FAULT_CLOSE] = "close",     [FAULT_OPEN] = "open",
-    [FAULT_READ] = "read",     [FAULT_CONNECT] = "connect", [FAULT_RECV] = "recv",
-    [FAULT_SEND] = "send",     [FAULT_THREAD] = "thread",   [FAULT_SPAWN] = "spawn",
+    [FAULT_MEMORY] = "memory", [FAULT_WRITE] = "write", [FAULT_SYNC] = "sync",
+    [FAULT_RENAME] = "rename", [FAULT_CLOSE] = "close", [FAULT_OPEN] = "open",
+    [FAULT_ACCEPT] = "accept", [FAULT_READ] = "read",   [FAULT_CONNECT] = "connect",
+    [FAULT_RECV] = "recv",     [FAULT_SEND] = "send",   [FAULT_THREAD] = "thread",
+    [FAULT_SPAWN] = "spawn",
 };
 
 struct round {
@@ -201,6 +202,8 @@ void faults_torture(const struct faults_scenario *scenario, unsigned faults)
                          strcmp(mode_name, mode == FAULT_ONCE ? "once" : "on") == 0;
             r.fault = (enum fault)fault;
             r.mode = (enum fault_mode)mode;
+            if (mode == FAULT_FROM_HERE && scenario->once_only)
+                continue;
             if ((faults & (1U << fault)) && (!at || asked))
                 torture_one(&r, only);
         }
