@@ -258,12 +258,14 @@ static void begin_with_nothing(void *arg, int rc)
 
 static void requests_are_answered_whatever_fails(void **state)
 {
-    const struct faults_scenario s = {
+    struct faults_scenario s = {
         .name = "http", .run = run, .check = begin_with_nothing, .settles = true, .limit = 40};
 
     (void)state;
-    faults_torture(&s,
-                   FAULTS_OF_LINKS | FAULTS_OF_FILES | 1U << FAULT_MEMORY | 1U << FAULT_THREAD);
+    faults_torture(&s, FAULTS_OF_FILES | 1U << FAULT_MEMORY | 1U << FAULT_RECV |
+                           1U << FAULT_SEND | 1U << FAULT_THREAD);
+    s.once_only = true;
+    faults_torture(&s, 1U << FAULT_ACCEPT);
 }
 
 int main(void)
