@@ -88,7 +88,7 @@ class Keeper(threading.Thread):
             return code
         by = [place for place, pid in self.struck.items() if pid == program.pid]
         killed = code == -signal.SIGKILL and any(self.play.armed[p] == "kill" for p in by)
-        refused = code == 111 and any(self.play.armed[p] == "error" for p in by)
+        refused = code == 111 and any(self.play.armed[p] in ("error", "fault") for p in by)
         if not killed and not refused:
             self.play.broken = f"{program.name} ended with {code}"
             raise AssertionError(self.play.broken)
@@ -96,13 +96,17 @@ class Keeper(threading.Thread):
 
 
 class Play:
-    """armed: {place: (process, action)}, process being one of M, W, S (see failpoint.def)."""
+    """armed: {place: (process, action)}, process being one of M, W, S (see failpoint.def).
+    faults: (process, kind, number of the call) for programs linked with tests/support/faults.c;
+    process M, or W with its slots."""
 
-    def __init__(self, owner, armed):
+    def __init__(self, owner, armed, faults=()):
         self.cwd = temp_dir(owner)
         self.marks = self.cwd / "marks"
         self.marks.mkdir()
         self.armed = {place: action for place, (_, action) in armed.items()}
+        self.armed.update({process: "fault" for process, _, _ in faults})
+        self.faults = faults
         self.lock, self.programs, self.broken = threading.RLock(), [], None
         self.accepted = {}  # key -> id
         self.sent = {}      # key -> the request, to send it again
@@ -118,7 +122,12 @@ class Play:
     def arm(self, armed, processes):
         spec = ",".join(f"{place}:{action}" for place, (process, action) in armed.items()
                         if process in processes)
-        return {"FAILPOINT": spec, "FAILPOINT_DIR": self.marks} if spec else {}
+        settings = {"FAILPOINT": spec, "FAILPOINT_DIR": self.marks} if spec else {}
+        for process, kind, number in self.faults:
+            if process in processes:
+                settings["SEGUE_FAULTS_ARM"] = f"{kind}:{number}"
+                settings["SEGUE_FAULTS_MARK"] = self.marks / process
+        return settings
 
     # -- programs --
 
@@ -226,7 +235,7 @@ class Play:
             self.check()
             for program in (self.worker, self.manager):
                 self.stop(program)
-            missed = set(self.armed) - set(self.keeper.struck)
+            missed = {p for p, a in self.armed.items() if a != "fault"} - set(self.keeper.struck)
             assert not missed, f"never passed: {sorted(missed)}"
         finally:
             self.keeper.over.set()

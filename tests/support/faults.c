@@ -52,6 +52,19 @@ static const int errnums[FAULT__COUNT] = {
     [FAULT_SPAWN] = EAGAIN,
 };
 
+static const char *const names[FAULT__COUNT] = {
+    [FAULT_MEMORY] = "memory", [FAULT_WRITE] = "write", [FAULT_SYNC] = "sync",
+    [FAULT_RENAME] = "rename", [FAULT_CLOSE] = "close", [FAULT_OPEN] = "open",
+    [FAULT_ACCEPT] = "accept", [FAULT_READ] = "read",   [FAULT_CONNECT] = "connect",
+    [FAULT_RECV] = "recv",     [FAULT_SEND] = "send",   [FAULT_THREAD] = "thread",
+    [FAULT_SPAWN] = "spawn",
+};
+
+const char *faults_name(enum fault fault)
+{
+    return names[fault];
+}
+
 static bool comes_from_spared(enum fault fault, const void *caller)
 {
     int count = atomic_load(&spared_count);
@@ -64,9 +77,29 @@ static bool comes_from_spared(enum fault fault, const void *caller)
     return false;
 }
 
+static const char *mark; /* SEGUE_FAULTS_MARK */
+
 static bool is_armed(enum fault fault)
 {
     return atomic_load(&armed.fault) == (int)fault;
+}
+
+/* Leaves the file that says who was struck; false when it is there already. */
+static bool leave_mark(void)
+{
+    bool before = is_spared;
+    char text[24];
+
+    is_spared = true; /* we may be inside any call */
+    int fd = open(mark, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    bool left = fd >= 0;
+    if (left) {
+        int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+        left = write(fd, text, (size_t)len) == len;
+        close(fd);
+    }
+    is_spared = before;
+    return left;
 }
 
 static bool strikes(enum fault fault, const void *caller)
@@ -76,9 +109,24 @@ static bool strikes(enum fault fault, const void *caller)
     long call = atomic_fetch_add(&armed.calls, 1) + 1, nth = atomic_load(&armed.nth);
     if (nth == 0 || (atomic_load(&armed.mode) == FAULT_ONCE ? call != nth : call < nth))
         return false;
+    if (mark && !leave_mark())
+        return false;
     atomic_fetch_add(&armed.struck, 1);
     errno = errnums[fault];
     return true;
+}
+
+/* A whole program with faults in it: armed from its first call on. */
+static void __attribute__((constructor)) arm_by_environment(void)
+{
+    const char *at = getenv("SEGUE_FAULTS_ARM");
+    size_t len = at ? strcspn(at, ":") : 0;
+
+    mark = getenv("SEGUE_FAULTS_MARK");
+    for (int i = 0; at && at[len] == ':' && i < FAULT__COUNT; i++) {
+        if (strlen(names[i]) == len && memcmp(names[i], at, len) == 0)
+            faults_arm((enum fault)i, FAULT_ONCE, strtol(at + len + 1, NULL, 10));
+    }
 }
 
 void faults_arm(enum fault fault, enum fault_mode mode, long nth)

@@ -38,10 +38,16 @@ enum fault {
 
 enum fault_mode { FAULT_ONCE, FAULT_FROM_HERE };
 
+const char *faults_name(enum fault fault); /* "memory" */
+
 /* From now on the nth call of that kind fails (0: none, they are only counted). */
 void faults_arm(enum fault fault, enum fault_mode mode, long nth);
 /* No call fails any more. How many did. */
 long faults_disarm(void);
+/* A whole program linked with this is armed by SEGUE_FAULTS_ARM=kind:nth, for one call;
+ * SEGUE_FAULTS_MARK names a file that is left when it fails, and while it is there none does.
+ */
+
 /* Calls of the armed kind since faults_arm. */
 long faults_calls(void);
 

@@ -17,14 +17,6 @@
 
 enum { RUNS = 60, RUN_S = 120, SETTLE_TRIES = 60, REPEATS = 40, WARM = 2 };
 
-static const char *const names[FAULT__COUNT] = {
-    [FAULT_MEMORY] = "memory", [FAULT_WRITE] = "write", [FAULT_SYNC] = "sync",
-    [FAULT_RENAME] = "rename", [FAULT_CLOSE] = "close", [FAULT_OPEN] = "open",
-    [FAULT_ACCEPT] = "accept", [FAULT_READ] = "read",   [FAULT_CONNECT] = "connect",
-    [FAULT_RECV] = "recv",     [FAULT_SEND] = "send",   [FAULT_THREAD] = "thread",
-    [FAULT_SPAWN] = "spawn",
-};
-
 struct round {
     const struct faults_scenario *s;
     enum fault fault;
@@ -70,7 +62,7 @@ static void short_nap(void)
 
 static _Noreturn void broken(const struct round *r, const char *what, long a, long b)
 {
-    fail_msg("%s: %s call %ld %s: %s (%ld, %ld)", r->s->name, names[r->fault], r->nth,
+    fail_msg("%s: %s call %ld %s: %s (%ld, %ld)", r->s->name, faults_name(r->fault), r->nth,
              r->mode == FAULT_ONCE ? "fails once" : "and all after it fail", what, a, b);
     abort();
 }
@@ -80,7 +72,7 @@ static int run_once(const struct round *r, long *ret_struck)
     struct err err = ERR_INIT;
 
     snprintf(where, sizeof where, "%s: died or hung at %s:%s:%ld\n", r->s->name,
-             names[r->fault], r->mode == FAULT_ONCE ? "once" : "on", r->nth);
+             faults_name(r->fault), r->mode == FAULT_ONCE ? "once" : "on", r->nth);
     alarm(RUN_S); /* a hang ends the program */
     faults_arm(r->fault, r->mode, r->nth);
     int rc = r->s->run(r->s->arg, &err);
@@ -88,8 +80,9 @@ static int run_once(const struct round *r, long *ret_struck)
     if (rc > 0 || (rc < 0 && (err.text[0] == '\0' || err.code != rc)))
         broken(r, "a failure without a sentence", rc, err.code);
     if (rc < 0 && (err_class_of(rc) == ERR_CALLER || err_class_of(rc) == ERR_BUG))
-        fail_msg("%s: %s:%s:%ld is blamed on the caller: %s: %s", r->s->name, names[r->fault],
-                 r->mode == FAULT_ONCE ? "once" : "on", r->nth, err_name(rc), err.text);
+        fail_msg("%s: %s:%s:%ld is blamed on the caller: %s: %s", r->s->name,
+                 faults_name(r->fault), r->mode == FAULT_ONCE ? "once" : "on", r->nth,
+                 err_name(rc), err.text);
     if (rc < 0 && *ret_struck == 0)
         fail_msg("%s: fails without a fault: %s", r->s->name, err.text);
     if (r->s->check)
@@ -181,7 +174,7 @@ static void torture_one(struct round *r, long only)
             break;
     }
     printf("%s: %s %s: %u of about %ld calls failed, %u times the run did\n", r->s->name,
-           names[r->fault], r->mode == FAULT_ONCE ? "once" : "from there on", runs, calls,
+           faults_name(r->fault), r->mode == FAULT_ONCE ? "once" : "from there on", runs, calls,
            failures);
     fflush(stdout);
 }
@@ -198,7 +191,7 @@ void faults_torture(const struct faults_scenario *scenario, unsigned faults)
     listen_for_signals(true);
     for (int fault = 0; fault < FAULT__COUNT; fault++) {
         for (int mode = FAULT_ONCE; mode <= FAULT_FROM_HERE; mode++) {
-            bool asked = strcmp(kind, names[fault]) == 0 &&
+            bool asked = strcmp(kind, faults_name((enum fault)fault)) == 0 &&
                          strcmp(mode_name, mode == FAULT_ONCE ? "once" : "on") == 0;
             r.fault = (enum fault)fault;
             r.mode = (enum fault_mode)mode;
