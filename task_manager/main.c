@@ -91,7 +91,7 @@ int main(int argc, char **argv)
         return EXIT_OK;
     }
     if (config_load(&config, CONFIG_MANAGER, argc, argv, ".env", &err))
-        return usage(err.text);
+        return err.code == -E_BAD_VALUE ? usage(err.text) : exit_code(&err);
 
     int rc = 0;
     if (config.want_help)

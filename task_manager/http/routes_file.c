@@ -60,9 +60,11 @@ static int read_upload_request(struct exchange *x, const struct upload *up,
     snprintf(request->queue, sizeof request->queue, "%s", queue ? queue : "");
     if (!on_bad_row)
         return 0;
+    if (!task_word_is_valid(on_bad_row)) /* what may be no JSON either */
+        return err_set(err, -E_BAD_VALUE, "on_bad_row: must be fail or skip");
     *ret_params = json_text_take(json_pack("{s:s}", "on_bad_row", on_bad_row));
     request->params = *ret_params;
-    return *ret_params ? 0 : err_set(err, -E_BAD_VALUE, "on_bad_row: must be fail or skip");
+    return *ret_params ? 0 : err_set(err, -E_NO_MEMORY, "no memory for params");
 }
 
 void route_upload(struct exchange *x, void *context)

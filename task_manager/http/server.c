@@ -45,6 +45,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -398,12 +399,22 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
     abort();
 }
 
+/* Whether the library has closed the socket when it fails depends on how far it came. */
+static void close_if_still(int fd, const struct stat *socket)
+{
+    struct stat now;
+
+    if (fstat(fd, &now) == 0 && now.st_dev == socket->st_dev && now.st_ino == socket->st_ino)
+        close(fd);
+}
+
 static int start_listener(struct http_server *s, const char *where, struct err *err)
 {
     const struct http_options *o = &s->options;
     struct listener *l = &s->listeners[s->listener_count];
     /* Only a backstop for the sweeper, which is exact and sees progress the library cannot. */
     int64_t timeout_s = 4 * o->idle_timeout_ms / 1000 + 1;
+    struct stat socket = {0};
     int fd = -1;
 
     if (s->listener_count == LISTENERS_MAX)
@@ -412,6 +423,7 @@ static int start_listener(struct http_server *s, const char *where, struct err *
     if (result < 0)
         return result;
     l->server = s;
+    fstat(fd, &socket);
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, o->threads > 1 ? o->threads : 0, NULL},
@@ -430,7 +442,7 @@ static int start_listener(struct http_server *s, const char *where, struct err *
                                  0, may_accept, l, on_request, l, MHD_OPTION_ARRAY, options,
                                  MHD_OPTION_END);
     if (!l->daemon) {
-        /* Whether the library has closed fd by now depends on how far it came. */
+        close_if_still(fd, &socket);
         return err_set(err, -E_UNAVAILABLE, "cannot start the HTTP server on %s", where);
     }
     s->listener_count++;

@@ -7,11 +7,11 @@
  *
  * A store may be used from any thread. Calls block on the database. Errors:
  * -E_UNAVAILABLE (database away; nothing was done), -E_UNKNOWN_OUTCOME (the link broke during
- * COMMIT and a look-up could not tell), -E_NO_SPACE, -E_NO_MEMORY, -E_CORRUPT, -E_TOO_BIG (a
- * text beyond what the database takes), -E_BUG. Deadlocks, lock waits and lost links are
- * retried inside, as whole transactions, up to five times within some ten seconds; a network
- * that is silent, not broken, is noticed after 20 s. A database without its tables is
- * -E_UNAVAILABLE. No call logs. */
+ * COMMIT and a look-up could not tell, or COMMIT could not be synced to disk), -E_NO_SPACE,
+ * -E_NO_MEMORY, -E_CORRUPT, -E_TOO_BIG (a text beyond what the database takes), -E_BUG.
+ * Deadlocks, lock waits and lost links are retried inside, as whole transactions, up to five
+ * times within some ten seconds; a network that is silent, not broken, is noticed after 20 s. A
+ * database without its tables is -E_UNAVAILABLE. No call logs. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 

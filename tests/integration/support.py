@@ -254,7 +254,8 @@ def call(address, method, path, body=None, headers=None, data=None):
         try:
             connection.request(method, path, body, headers, encode_chunked=chunked)
         except (BrokenPipeError, ConnectionResetError):
-            pass
+            if connection.sock is None:  # it was the connect that failed
+                raise
         return Answer(connection.getresponse())
     finally:
         connection.close()
