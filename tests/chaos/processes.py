@@ -142,11 +142,12 @@ class Daemon:
         self.cluster, self.program, self.name, self.settings = cluster, program, name, settings
         self.log_path = cluster.folder / f"{name}.log"
         self.process, self.wanted, self.frozen = None, False, False
-        self.term_at, self.killed, self.start_at = None, False, 0
+        self.term_at, self.killed, self.start_at, self.log_from = None, False, 0, 0
         self.base = None  # what an idle one uses: file descriptors, bytes
 
     def launch(self):
         with open(self.log_path, "ab") as out:
+            self.log_from = out.tell()
             self.process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", BIN / self.program], cwd=self.cluster.folder,
                 env=clean_environment(self.settings), stdin=subprocess.DEVNULL, stdout=out,
@@ -198,7 +199,7 @@ class Daemon:
 
     def _judge_end(self, code):
         self.cluster.history.note("end", name=self.name, pid=self.pid, code=code)
-        if self.killed:
+        if self.killed or (self.term_at and code == -signal.SIGTERM and not self.was_ready()):
             return
         if self.term_at is not None and code != 0:
             self.cluster.blame(f"{self.name} (pid {self.pid}) ended with {code} after SIGTERM")
@@ -206,6 +207,12 @@ class Daemon:
             self.cluster.blame(f"{self.name} (pid {self.pid}) died of signal {-code}")
         elif self.term_at is None and code == 0:
             self.cluster.blame(f"{self.name} (pid {self.pid}) ended by itself")
+
+    def was_ready(self):
+        """Did this process say so? Before, nobody can ask it to end in good order."""
+        with open(self.log_path, "rb") as log:
+            log.seek(self.log_from)
+            return b".ready " in log.read()
 
     def slots(self):
         return children(self.pid) if self.is_alive() else []
