@@ -5,10 +5,9 @@ becomes of it (PR_SET_PDEATHSIG); a guard process stops the servers then.
 """
 
 import os
-import random
+import re
 import shutil
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -36,18 +35,6 @@ def wait_until(condition, what, seconds=PATIENCE, meanwhile=lambda: None):
         meanwhile()
         time.sleep(0.05)
     return value
-
-
-def free_port():
-    """Below the range that the kernel hands out by itself: still free after a restart."""
-    while True:
-        port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
 
 
 # --- MariaDB and RabbitMQ ---------------------------------------------------------------------
@@ -114,6 +101,14 @@ class Servers:
     def rabbitmqctl(self, *words):
         return _works([SERVERS_SH, "rabbitmqctl", self.folder, *words])
 
+    def has_lost_queue(self, name):
+        """Killed soon after a quorum queue was declared, RabbitMQ 3.10 may come back with a
+        queue that takes and gives nothing for ever: it is its own only member and finds no
+        leader."""
+        log = (self.folder / "rabbitmq/server.log").read_text(errors="replace")
+        told = re.findall(rf"segue\.{name}'.*(candidate -> leader|leader not known)", log)
+        return told[-1:] == ["leader not known"]
+
     def root_sql(self, text):
         """By the server's administrator, who is above its limits; True when it worked."""
         return _works(["mariadb", "--no-defaults", "-u", "root", "-S",
@@ -144,6 +139,8 @@ class Daemon:
         self.process, self.wanted, self.frozen = None, False, False
         self.term_at, self.killed, self.start_at, self.log_from = None, False, 0, 0
         self.base = None  # what an idle one uses: file descriptors, bytes
+        self.links = []   # of a manager: those that lead to it, on whatever port it listens
+        self.port = 0
 
     def launch(self):
         with open(self.log_path, "ab") as out:
@@ -170,6 +167,7 @@ class Daemon:
         """And stays down until somebody wants it again."""
         self.wanted, self.killed = False, True
         self.signal(signal.SIGKILL)
+        self.lead_links(0)
 
     def terminate(self):
         """Ends in good order and is started again."""
@@ -189,9 +187,12 @@ class Daemon:
         if self.process is not None and not self.is_alive():
             self._judge_end(self.process.returncode)
             self.process = None
+            self.lead_links(0)
             self.start_at = time.monotonic() + RESTART_PAUSE
         if self.process is None and self.wanted and time.monotonic() >= self.start_at:
             self.launch()
+        if self.links and not self.port:
+            self._find_port()
         if self.term_at and self.is_alive() and time.monotonic() - self.term_at > PATIENCE:
             self.cluster.blame(f"{self.name} (pid {self.pid}) does not end after SIGTERM")
             self.signal(signal.SIGKILL)
@@ -208,11 +209,26 @@ class Daemon:
         elif self.term_at is None and code == 0:
             self.cluster.blame(f"{self.name} (pid {self.pid}) ended by itself")
 
-    def was_ready(self):
-        """Did this process say so? Before, nobody can ask it to end in good order."""
+    def said(self):
+        """What this process has logged."""
         with open(self.log_path, "rb") as log:
             log.seek(self.log_from)
-            return b".ready " in log.read()
+            return log.read()
+
+    def was_ready(self):
+        """Before, nobody can ask it to end in good order."""
+        return b".ready " in self.said()
+
+    def _find_port(self):
+        found = re.search(rb"manager\.ready address=127\.0\.0\.1:(\d+) ", self.said())
+        if found and self.is_alive():
+            self.lead_links(int(found[1]))
+
+    def lead_links(self, port):
+        """No port is kept while nobody listens on it: it may be somebody else's by then."""
+        self.port = port
+        for link in self.links:
+            link.lead_to(port)
 
     def slots(self):
         return children(self.pid) if self.is_alive() else []
@@ -247,17 +263,19 @@ class Cluster:
         return self.links[name].url
 
     def _manager(self, i, settings):
-        settings = dict(settings, LISTEN=f"127.0.0.1:{free_port()}",
-                        DATABASE_URL=self.database_url)
+        settings = dict(settings, LISTEN="127.0.0.1:0", DATABASE_URL=self.database_url)
         if self.servers:
             settings["DATABASE_URL"] = self._link(f"m{i}-db", self.database_url)
             settings["AMQP_URL"] = self._link(f"m{i}-mq", self.servers.urls["rabbitmq"])
-        self._link(f"client-m{i}", f"http://{settings['LISTEN']}")
-        return Daemon(self, "task_manager", f"m{i}", settings)
+        manager = Daemon(self, "task_manager", f"m{i}", settings)
+        self._link(f"client-m{i}", "http://127.0.0.1:0")
+        manager.links.append(self.links[f"client-m{i}"])
+        return manager
 
     def _worker(self, i, settings):
         manager = self.managers[i % len(self.managers)]
-        url = self._link(f"w{i}-m", f"http://{manager.settings['LISTEN']}")
+        url = self._link(f"w{i}-m", "http://127.0.0.1:0")
+        manager.links.append(self.links[f"w{i}-m"])
         settings = dict(settings, TASK_MANAGER_URL=url, WORKER_NAME=f"w{i}", SLOTS=2,
                         POLL="500ms", KILL_GRACE="300ms")
         if self.servers:
@@ -295,9 +313,10 @@ class Cluster:
             if not daemon.is_alive():
                 return False
             if i < len(self.managers):
-                host, port = daemon.settings["LISTEN"].split(":")
+                if not daemon.port:
+                    return False
                 try:
-                    answer = call((host, int(port)), "GET", "/readyz")
+                    answer = call(("127.0.0.1", daemon.port), "GET", "/readyz")
                 except (OSError, ValueError):
                     return False
                 if answer.status != 200 or (self.servers and answer.json["broker"] != "up"):

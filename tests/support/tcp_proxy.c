@@ -65,9 +65,9 @@ struct trap {
 struct tcp_proxy {
     pthread_t thread;
     pthread_mutex_t lock;
-    struct sockaddr_in target;
     int listener, port, wake[2];
     /* below: under lock */
+    struct sockaddr_in target;
     struct pair *pairs[PAIRS_MAX];
     size_t pair_count;
     enum tcp_proxy_mode mode;
@@ -136,7 +136,7 @@ static void accept_client(struct tcp_proxy *p)
 
     if (client < 0)
         return;
-    if (modes[p->mode].refuses || p->pair_count == PAIRS_MAX) {
+    if (modes[p->mode].refuses || p->target.sin_port == 0 || p->pair_count == PAIRS_MAX) {
         close_fd(client, true);
         return;
     }
@@ -449,6 +449,13 @@ void tcp_proxy_close(struct tcp_proxy *p)
 int tcp_proxy_port(const struct tcp_proxy *p)
 {
     return p->port;
+}
+
+void tcp_proxy_set_target(struct tcp_proxy *p, int port)
+{
+    begin(p);
+    p->target.sin_port = htons((uint16_t)port);
+    commit(p);
 }
 
 void tcp_proxy_set_mode(struct tcp_proxy *p, enum tcp_proxy_mode mode)

@@ -41,6 +41,10 @@ void tcp_proxy_close(struct tcp_proxy *p);
 
 int tcp_proxy_port(const struct tcp_proxy *p);
 
+/* Who connects from now on is led to this port: a target may come back at another. 0: there is
+ * no target, clients are cut at once. */
+void tcp_proxy_set_target(struct tcp_proxy *p, int port);
+
 void tcp_proxy_set_mode(struct tcp_proxy *p, enum tcp_proxy_mode mode);
 
 /* Each piece read (up to 64 KiB) is passed on after `ms`; 0: at once. */

@@ -50,6 +50,10 @@ class Proxy:
     def _ask(self, command, *words):
         return self.server.ask(command, self.name, *words)
 
+    def lead_to(self, port):
+        """The server has moved there; 0: it is nowhere."""
+        self._ask("target", port)
+
     def mode(self, mode):
         """pass, pause, drop, refuse; pause_requests, drop_answers, ..."""
         self._ask("mode", mode)

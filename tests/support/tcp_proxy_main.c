@@ -2,6 +2,7 @@
  * on stdin, each answered by one line, "ok ..." or "error: ...". Ends with stdin.
  *
  *   open NAME HOST PORT                -> ok PORT
+ *   target NAME PORT                   of the same host; 0: none
  *   mode NAME MODE                     pass, pause, pause_requests, ... (tcp_proxy.h)
  *   delay NAME MS
  *   limit NAME requests|answers BYTES  negative: none
@@ -69,6 +70,13 @@ static const char *do_open(struct entry *e, char **words)
         return "the proxy cannot be opened";
     snprintf(free_one->name, sizeof free_one->name, "%s", words[0]);
     say("ok %d", tcp_proxy_port(free_one->proxy));
+    return NULL;
+}
+
+static const char *do_target(struct entry *e, char **words)
+{
+    tcp_proxy_set_target(e->proxy, (int)number(words[1]));
+    say("ok");
     return NULL;
 }
 
@@ -168,9 +176,9 @@ static const struct {
     command_fn *run;
     size_t words; /* with the proxy's name; the last takes the rest of the line */
 } commands[] = {
-    {"open", do_open, 3},   {"mode", do_mode, 2},   {"delay", do_delay, 2},
-    {"limit", do_limit, 3}, {"trap", do_trap, 4},   {"reset", do_reset, 1},
-    {"count", do_count, 1}, {"close", do_close, 1},
+    {"open", do_open, 3},   {"target", do_target, 2}, {"mode", do_mode, 2},
+    {"delay", do_delay, 2}, {"limit", do_limit, 3},   {"trap", do_trap, 4},
+    {"reset", do_reset, 1}, {"count", do_count, 1},   {"close", do_close, 1},
 };
 
 static const char *obey(char *line)

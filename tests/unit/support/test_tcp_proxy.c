@@ -253,6 +253,32 @@ static void a_client_of_a_dead_target_is_cut(void **state)
     end(&l);
 }
 
+static void a_target_may_move(void **state)
+{
+    struct link l, other;
+
+    (void)state;
+    begin(&l);
+    begin(&other);
+    struct sockaddr_in at;
+    socklen_t len = sizeof at;
+    assert_int_equal(getsockname(other.listener, (struct sockaddr *)&at, &len), 0);
+    tcp_proxy_set_target(l.proxy, ntohs(at.sin_port));
+    int client = connect_client(&l), server = accept_server(&other);
+    say(client, "moved");
+    hear(server, "moved");
+    say(l.client, "stayed");
+    hear(l.server, "stayed");
+    close(client);
+    close(server);
+    tcp_proxy_set_target(l.proxy, 0);
+    client = connect_client(&l);
+    hear_reset(client);
+    close(client);
+    end(&other);
+    end(&l);
+}
+
 static void a_slow_link_is_slow_both_ways(void **state)
 {
     enum { DELAY_MS = 80 };
@@ -381,6 +407,7 @@ int main(void)
         cmocka_unit_test(a_reset_cuts_both_ends_and_the_next_client_gets_through),
         cmocka_unit_test(refused_are_new_clients_only),
         cmocka_unit_test(a_client_of_a_dead_target_is_cut),
+        cmocka_unit_test(a_target_may_move),
         cmocka_unit_test(a_slow_link_is_slow_both_ways),
         cmocka_unit_test(a_limit_truncates_what_is_sent),
         cmocka_unit_test(a_trap_cuts_where_it_was_asked_to),
