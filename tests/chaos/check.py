@@ -10,7 +10,7 @@ from collections import namedtuple
 from pathlib import Path
 from statistics import median
 
-from processes import wait_until
+from processes import Trouble, wait_until
 from support import SANITIZED, clean_environment
 
 STATES = ("RECEIVED", "PROCESSING", "DONE", "FAILED", "CANCELLED")
@@ -128,6 +128,7 @@ class Findings:
         self.lost, self.doubled, self.ended_once = set(), set(), set()
         self.spent = 0  # tasks that would have been done but for their last attempt's bad luck
         self.gaps = []  # (seconds, kind of fault, task id)
+        self.orphans = 0  # files that no task names
 
     def blame(self, text, task_id=None):
         self.problems.append((text, task_id))
@@ -323,9 +324,10 @@ class Checker:
             try:
                 wait_until(lambda: self.files() <= named.keys(), "orphans to be swept",
                            meanwhile=self.cluster.watch)
-            except Exception:  # pylint: disable=broad-except
+            except Trouble:
                 left = sorted(self.files() - named.keys())
                 self.findings.blame(f"{len(left)} files that no task names: {left[:5]}")
+        self.findings.orphans = len(self.files() - named.keys())
 
     def _measure_gaps(self):
         """From a fault that hit a running attempt until the task ran again or ended."""
@@ -361,7 +363,7 @@ def check_usage(cluster, findings):
     try:
         wait_until(lambda: not fat(), "files and memory to be given back",
                    meanwhile=cluster.watch)
-    except Exception:  # pylint: disable=broad-except
+    except Trouble:
         for text in fat():
             findings.blame(text)
 

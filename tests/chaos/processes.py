@@ -200,12 +200,12 @@ class Daemon:
 
     def _judge_end(self, code):
         self.cluster.history.note("end", name=self.name, pid=self.pid, code=code)
-        if self.killed or (self.term_at and code == -signal.SIGTERM and not self.was_ready()):
+        if self.killed:
             return
-        if self.term_at is not None and code != 0:
-            self.cluster.blame(f"{self.name} (pid {self.pid}) ended with {code} after SIGTERM")
-        elif code < 0:
+        if code < 0 and not (self.term_at and code == -signal.SIGTERM and not self.was_ready()):
             self.cluster.blame(f"{self.name} (pid {self.pid}) died of signal {-code}")
+        elif self.term_at and code > 0 and self.was_ready():
+            self.cluster.blame(f"{self.name} (pid {self.pid}) ended with {code} after SIGTERM")
         elif self.term_at is None and code == 0:
             self.cluster.blame(f"{self.name} (pid {self.pid}) ended by itself")
 
