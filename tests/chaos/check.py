@@ -265,7 +265,21 @@ class Checker:
             blame(f"max_attempts is {task.max_attempts}: {task.budget} and {released} hand-backs")
         if len({a.token for a in attempts}) != len(attempts):
             blame("two attempts have one token")
+        self._check_owner(task, events, attempts, blame)
         self._check_attempts(task, attempts, blame)
+
+    def _check_owner(self, task, events, attempts, blame):
+        """Whoever ended an attempt was the one that held it: nothing stale was taken."""
+        holders = {a.number: a.worker for a in attempts}
+        for e in events:
+            if e.before != "PROCESSING" or e.actor in ("client", "reaper"):
+                continue
+            if e.actor != holders.get(e.attempt):
+                blame(f"event {e.seq}: {e.actor} ended attempt {e.attempt}, which "
+                      f"{holders.get(e.attempt)} held")
+        prefix = f"processed_data/{task.id}/{task.attempt}/"
+        if task.output_key and not task.output_key.startswith(prefix):
+            blame(f"the output {task.output_key} is not the latest attempt's")
 
     def _check_attempts(self, task, attempts, blame):
         done = [a.number for a in attempts if a.outcome == "done"]

@@ -103,7 +103,7 @@ def pick(rng, value):
 
 
 class Client(threading.Thread):
-    """One of several; all share the list `asks`, to cancel and to look at each other's."""
+    """One of several; they share the list `asks`, to cancel and to look at each other's."""
 
     def __init__(self, number, seed, addresses, queue, files, asks, history):
         super().__init__(name=f"client {number}", daemon=True)
@@ -255,9 +255,51 @@ class Client(threading.Thread):
         return got and got[0]
 
 
+class Zombie(Client):
+    """A worker by hand that claims a task, falls silent past its lease, and reports all the same;
+    or that reports in time, but twice."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.stale = 0  # reports that were refused as such
+
+    def run(self):
+        try:
+            while not self.stopping.is_set():
+                self.stopping.wait(self.rng.uniform(0.2, 0.8))
+                self.haunt()
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+            raise
+
+    def _post(self, path, **members):
+        got = self._request("POST", f"/v1/worker/{path}", json.dumps(
+            {"worker": "zombie", **members}), {"Content-Type": "application/json"})
+        self.history.note("zombie", path=path, sent=members, status=got and got[0],
+                          said=got and got[1].decode(errors="replace")[:300])
+        return json.loads(got[1]) if got and got[0] in (200, 409) else None
+
+    def haunt(self):
+        known = [ask for ask in self.asks[-20:]
+                 if ask.ids and ask.kind == "noop" and ask.ends == ("DONE",)]
+        if not known:
+            return
+        claim = self._post("claim", task_id=self.rng.choice(known).ids[0])
+        if not claim or not claim["tasks"]:
+            return
+        work = claim["tasks"][0]
+        report = {"task_id": work["task_id"], "token": work["token"], "outcome": "done"}
+        if self.rng.random() < 0.6:
+            self.stopping.wait(work["lease_ms"] / 1000 * self.rng.uniform(1, 3))
+        for _ in range(2):
+            answer = self._post("report", reports=[report])
+            for verdict in (answer or {}).get("reports", []):
+                self.stale += verdict["status"] == "stale"
+
+
 def start_clients(count, seed, cluster, files, asks):
-    clients = [Client(i, seed, cluster.addresses(), cluster.queue, files, asks, cluster.history)
-               for i in range(count)]
+    args = (seed, cluster.addresses(), cluster.queue, files, asks, cluster.history)
+    clients = [Client(i, *args) for i in range(count)] + [Zombie("zombie", *args)]
     for client in clients:
         client.start()
     return clients
