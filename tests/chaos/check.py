@@ -138,9 +138,9 @@ class Findings:
         return max(self.gaps, default=(0.0, "none", ""))
 
     def recovery(self):
-        """Median after kill -9 of a worker; None when none was killed at work."""
+        """Median and worst after kill -9 of a worker; None when none was killed at work."""
         killed = [seconds for seconds, kind, _ in self.gaps if kind == "worker killed"]
-        return median(killed) if killed else None
+        return (median(killed), max(killed)) if killed else None
 
 
 class Checker:

@@ -14,7 +14,8 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from support import SANITIZED, BIN, REPO, call, children, clean_environment
+import support
+from support import SANITIZED, BIN, REPO, children, clean_environment
 from tcp_proxy import Proxy, ProxyServer
 
 LEASE_MS = 2500
@@ -44,7 +45,7 @@ class Servers:
     """Private ones below `folder`, for all runs of this program."""
 
     def __init__(self, folder):
-        self.folder, self.urls, self.jobs = folder, {}, []
+        self.folder, self.urls, self.jobs, self.calls = folder, {}, [], []
         self.guard = subprocess.Popen(
             ["sh", "-c", 'cat >/dev/null; "$0" stop "$1" 2>/dev/null', SERVERS_SH, folder],
             stdin=subprocess.PIPE, start_new_session=True)
@@ -60,8 +61,11 @@ class Servers:
             raise
 
     def _spawn(self, *words):
-        return subprocess.Popen([SERVERS_SH, *words, self.folder], text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        call = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", SERVERS_SH, *words,
+                                 self.folder], text=True, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, start_new_session=True)
+        self.calls.append(call)
+        return call
 
     def run(self, *words):
         process = self._spawn(*words)
@@ -115,6 +119,10 @@ class Servers:
                        self.folder / "mariadb/data/mariadb.sock", "-e", text])
 
     def close(self):
+        for call in self.calls:  # whatever is just being started
+            if call.poll() is None:
+                call.kill()
+                call.wait()
         self.guard.stdin.close()
         self.guard.wait()
 
@@ -316,7 +324,7 @@ class Cluster:
                 if not daemon.port:
                     return False
                 try:
-                    answer = call(("127.0.0.1", daemon.port), "GET", "/readyz")
+                    answer = support.call(("127.0.0.1", daemon.port), "GET", "/readyz")
                 except (OSError, ValueError):
                     return False
                 if answer.status != 200 or (self.servers and answer.json["broker"] != "up"):

@@ -241,11 +241,12 @@ def targets_of(fault, cluster):
             if name.endswith(fault.target) or name.startswith(fault.target)]
 
 
-def plan(seed, seconds, cluster):
+def plan(seed, seconds, cluster, only=None):
     """[(second, fault, target, seconds it lasts, random for its details)], nothing hit twice at
-    a time."""
+    a time. `only`: words, of which one begins the kind of every fault; None: all kinds."""
     rng = random.Random(f"storm {seed}")
-    possible = [(f, targets) for f in FAULTS if (targets := targets_of(f, cluster))]
+    possible = [(f, targets) for f in FAULTS if (targets := targets_of(f, cluster))
+                and f.kind.startswith(tuple(only or [""]))]
     weights = [f.weight for f, _ in possible]
     busy, planned, at = {}, [], 0.0
     while (at := at + rng.expovariate(1 / EVERY)) < seconds:
