@@ -61,7 +61,7 @@ static int upload(struct service *s, struct err *err)
     struct submit_request request = {.type = "csv_plays", .idempotency_key = key};
     struct submit_result result;
     struct service_upload *u = NULL;
-    int rc = service_upload_begin(s, 12, &u, err);
+    int rc = service_upload_begin(s, 12, false, &u, err);
 
     if (!rc)
         rc = service_upload_write(u, "twelve bytes", 12, err);

@@ -88,7 +88,9 @@ static int look(struct store *s, struct err *err)
     struct expired expired[4];
     size_t event_count, attempt_count, expired_count;
     int64_t total, removed;
-    bool used;
+    struct key_use use = {.key = "raw_data/none"};
+    struct purged purged[4];
+    size_t purged_count;
     int rc = store_get(s, id, &task, err);
 
     if (rc)
@@ -110,7 +112,9 @@ static int look(struct store *s, struct err *err)
     if (!rc)
         rc = store_expired(s, expired, 4, &expired_count, err);
     if (!rc)
-        rc = store_key_in_use(s, "raw_data/none", &used, err);
+        rc = store_key_uses(s, &use, 1, err);
+    if (!rc)
+        rc = store_purge(s, 3600000, 4, purged, &purged_count, err);
     if (!rc)
         rc = store_forget_keys(s, 3600000, 10, &removed, err);
     return rc ? rc : store_ping(s, err);
