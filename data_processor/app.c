@@ -184,20 +184,17 @@ static int follow_parent(int64_t parent, struct err *err)
 }
 
 /* Fails early, and with one clear sentence, for what every slot would fail for. */
-static int try_store(const char *url, struct err *err)
+static int open_store(const char *url, struct objstore **ret, struct err *err)
 {
-    struct objstore *store = NULL;
-    int rc = objstore_open(url, &store, err);
-
-    if (!rc)
-        log_info("worker.store", LOG_S("path", objstore_place(store)));
-    objstore_close(store);
-    return rc ? err_wrap(err, "STORAGE_URL") : 0;
+    if (objstore_open(url, ret, err) != 0)
+        return err_wrap(err, "STORAGE_URL");
+    log_info("worker.store", LOG_S("path", objstore_place(*ret)));
+    return 0;
 }
 
 int app_work(const struct config *c)
 {
-    struct plan plan;
+    struct plan plan = {.options = {.store = NULL}};
     struct err err = ERR_INIT;
     FAILPOINT(worker_starting);
     int rc = app_check(c, &err);
@@ -207,11 +204,12 @@ int app_work(const struct config *c)
     if (!rc)
         rc = make_plan(c, &plan, &err);
     if (!rc)
-        rc = try_store(c->storage_url, &err);
+        rc = open_store(c->storage_url, &plan.options.store, &err);
     if (!rc)
         rc = http_client_global_init(&err);
     if (!rc)
         rc = runtime_run(&plan.options, &err);
+    objstore_close(plan.options.store);
     return rc ? failed("worker.failed", rc, &err) : EXIT_OK;
 }
 

@@ -55,6 +55,7 @@ static void set_signals(void)
     for (size_t i = 0; i < sizeof deadly / sizeof *deadly; i++)
         sigaction(deadly[i], &action, NULL);
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of the write */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file past `ulimit -f` */
 }
 
 static int set_threads(struct request *r, const char *value, struct err *err)

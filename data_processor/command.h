@@ -16,7 +16,7 @@ enum {
 };
 
 /* Runs the command to its exit code. argv[0] is the word "aggregate". Takes over the
- * process's SIGPIPE, SIGINT, SIGTERM and SIGHUP: call it from main only. */
+ * process's SIGPIPE, SIGXFSZ, SIGINT, SIGTERM and SIGHUP: call it from main only. */
 int csv_command(int argc, char **argv);
 
 #endif

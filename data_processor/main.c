@@ -13,6 +13,14 @@ static int usage(const char *sentence)
     return EXIT_USAGE;
 }
 
+/* Settings that could not be read: wrong, or no memory or descriptor for it just now. */
+static int not_loaded(const struct err *err)
+{
+    int code = usage(err->text);
+
+    return err->code == -E_BAD_VALUE ? code : EXIT_TEMPORARY;
+}
+
 static int print(const struct buf *text)
 {
     if (!buf_ok(text) || fputs(text->data, stdout) == EOF || fflush(stdout) == EOF) {
@@ -87,10 +95,11 @@ static int run_slot(int argc, char **argv)
     char *end = NULL;
     long parent = argc > 2 ? strtol(argv[2], &end, 10) : 0;
 
+    signal(SIGXFSZ, SIG_IGN); /* a file past `ulimit -f` is an error of the write */
     if (parent <= 0 || *end != '\0')
         return usage("the command slot is for the program itself");
     if (config_load(&c, CONFIG_WORKER, argc - 2, argv + 2, NULL, &err) != 0)
-        return usage(err.text);
+        return not_loaded(&err);
     int rc = app_slot(&c, parent);
     config_release(&c);
     return rc;
@@ -133,7 +142,7 @@ int main(int argc, char **argv)
         return run_health(argc - 1, argv + 1);
     hold_stops_back();
     if (config_load(&c, CONFIG_WORKER, argc, argv, ".env", &err) != 0)
-        return usage(err.text);
+        return not_loaded(&err);
     int rc = run(&c, argc);
     config_release(&c);
     return rc;

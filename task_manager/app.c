@@ -1,6 +1,8 @@
 #include "app.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,8 +17,11 @@
 #include "supervisor.h"
 
 enum {
-    OWN_STORE_THREADS = 3, /* hub, reaper, relay */
-    HTTP_GRACE_MS = 5000
+    OWN_STORE_THREADS = 4, /* hub, reaper, relay, housekeeping */
+    HTTP_GRACE_MS = 5000,
+    STOP_LEAST_MS = 10000,
+    EXIT_CUT = 111,
+    OWN_FILES = 64 /* descriptors of log, store, broker, listeners and probes */
 };
 
 struct app {
@@ -28,6 +33,7 @@ struct app {
     struct http_server *server;
     struct api api;
     struct supervisor supervisor;
+    sem_t is_stopped;
 };
 
 /* A failure that a setting leads to names it. */
@@ -37,24 +43,39 @@ static int of_setting(int rc, const char *name, struct err *err)
 }
 
 /* Connections, uploads and the database all need descriptors: take all that we may have. */
-static void raise_file_limit(void)
+static int64_t raise_file_limit(void)
 {
     struct rlimit limit;
 
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        limit.rlim_cur = limit.rlim_max;
-        setrlimit(RLIMIT_NOFILE, &limit);
-    }
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return INT64_MAX;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    return limit.rlim_cur == RLIM_INFINITY ? INT64_MAX : (int64_t)limit.rlim_cur;
 }
 
-static int start_server(struct app *a, struct err *err)
+/* As many connections as there are descriptors for, since one that finds none left takes them
+ * from the database and the files: an upload needs four (socket, file, hold and directory). */
+static int max_connections(const struct config *c, int64_t files)
+{
+    int64_t fitting = (files - OWN_FILES - 2 * c->handler_threads) / 4;
+
+    if (fitting >= c->max_connections)
+        return (int)c->max_connections;
+    fitting = fitting < 8 ? 8 : fitting;
+    log_warn("http.fewer_connections", LOG_I("max_connections", fitting),
+             LOG_I("file_descriptors", files));
+    return (int)fitting;
+}
+
+static int start_server(struct app *a, int64_t files, struct err *err)
 {
     const struct config *c = a->config;
     const struct http_options options = {
         .listen = c->listen,
         .threads = (int)c->http_threads,
         .handler_threads = (int)c->handler_threads,
-        .max_connections = (int)c->max_connections,
+        .max_connections = max_connections(c, files),
         .max_connections_per_ip = (int)c->max_connections_per_ip,
         .idle_timeout_ms = c->idle_timeout_ms,
         .header_timeout_ms = c->header_timeout_ms,
@@ -72,6 +93,7 @@ static int start_server(struct app *a, struct err *err)
 
 static int app_start(struct app *a, struct err *err)
 {
+    int64_t files = raise_file_limit();
     const struct config *c = a->config;
     int connections = (int)c->handler_threads + OWN_STORE_THREADS;
     int rc = of_setting(objstore_open(c->storage_url, &a->objects, err), "STORAGE_URL", err);
@@ -92,25 +114,67 @@ static int app_start(struct app *a, struct err *err)
     }
     if (!rc) {
         a->api = (struct api){a->service, c};
-        rc = start_server(a, err);
+        rc = start_server(a, files, err);
     }
     return rc;
 }
 
+/* -- the end -- */
+
+/* What is left of `limit_ms` since began_ms, but not more than `most_ms`. */
+static int64_t time_left(int64_t began_ms, int64_t limit_ms, int64_t most_ms)
+{
+    int64_t left = began_ms + limit_ms - clock_mono_ms();
+
+    return left < 0 ? 0 : left < most_ms ? left : most_ms;
+}
+
+/* How long an end may take in all. */
+static int64_t stop_limit_ms(const struct config *c)
+{
+    return c->stop_grace_ms > STOP_LEAST_MS ? c->stop_grace_ms : STOP_LEAST_MS;
+}
+
+/* A handler in a database that hangs, or a disk that does, cannot be called back: then the
+ * process ends around it. Nothing that was promised lives in this process alone. */
+static void *cut_run(void *arg)
+{
+    struct app *a = arg;
+    int64_t limit_ms = stop_limit_ms(a->config);
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += (time_t)(limit_ms / 1000) + 1;
+    if (sem_clockwait(&a->is_stopped, CLOCK_MONOTONIC, &until) == 0)
+        return NULL;
+    log_error("manager.cut", LOG_I("after_ms", limit_ms));
+    _exit(EXIT_CUT);
+}
+
 static void app_stop(struct app *a)
 {
+    int64_t began_ms = clock_mono_ms();
+    pthread_t cut;
+
     FAILPOINT(manager_stopping);
+    sem_init(&a->is_stopped, 0, 0);
+    bool is_watched = pthread_create(&cut, NULL, cut_run, a) == 0;
     if (a->service)
         service_end_readiness(a->service);
-    supervisor_stop(&a->supervisor, a->config->stop_grace_ms);
+    supervisor_stop(&a->supervisor);
     if (a->service)
         service_drain(a->service);
-    http_server_stop_free(a->server, HTTP_GRACE_MS);
+    http_server_stop_free(a->server,
+                          time_left(began_ms, a->config->stop_grace_ms, HTTP_GRACE_MS));
     service_stop_free(a->service);
     FAILPOINT(manager_drained);
     broker_close(a->publisher);
     store_close(a->store);
     objstore_close(a->objects);
+    sem_post(&a->is_stopped);
+    if (is_watched)
+        pthread_join(cut, NULL);
+    sem_destroy(&a->is_stopped);
 }
 
 static void log_ready(const struct app *a, int64_t began_ms)
@@ -141,6 +205,29 @@ static void serve_signals(struct app *a, const sigset_t *signals)
     }
 }
 
+static void stop_signals(sigset_t *ret)
+{
+    sigemptyset(ret);
+    sigaddset(ret, SIGTERM);
+    sigaddset(ret, SIGINT);
+}
+
+void app_hold_signals(bool hold)
+{
+    sigset_t signals;
+
+    stop_signals(&signals);
+    pthread_sigmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &signals, NULL);
+}
+
+static bool is_asked_to_stop(void)
+{
+    sigset_t pending;
+
+    sigpending(&pending);
+    return sigismember(&pending, SIGTERM) || sigismember(&pending, SIGINT);
+}
+
 int app_run(const struct config *config, struct err *err)
 {
     struct app a = {.config = config};
@@ -148,14 +235,13 @@ int app_run(const struct config *config, struct err *err)
     sigset_t signals;
 
     /* Blocked before any thread starts, so that only serve_signals sees them. */
-    sigemptyset(&signals);
-    sigaddset(&signals, SIGTERM);
-    sigaddset(&signals, SIGINT);
+    stop_signals(&signals);
     sigaddset(&signals, SIGCHLD);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGCHLD, SIG_DFL); /* ignored, as some starters leave it, children would vanish */
-    raise_file_limit();
+    if (is_asked_to_stop())
+        return 0;
     FAILPOINT(manager_starting);
 
     int rc = app_start(&a, err);

@@ -2,10 +2,18 @@
 #ifndef TASK_MANAGER_APP_H
 #define TASK_MANAGER_APP_H
 
+#include <stdbool.h>
+
 #include "config.h"
 #include "err.h"
 
-/* Runs the task manager until SIGTERM or SIGINT. 0 after an orderly end. */
+/* Blocks the signals that ask the program to end, so that app_run can answer them, or lets them
+ * act again. Before any thread is started. */
+void app_hold_signals(bool hold);
+
+/* Runs the task manager until SIGTERM or SIGINT, which are held. 0 after an orderly end. An end
+ * that takes longer than STOP_GRACE, and than ten seconds, is cut: the process exits with 111
+ * from here. Whatever was answered with 202 is in the database by then. */
 int app_run(const struct config *config, struct err *err);
 
 /* What can be known to be wrong with the settings without doing anything: E_BAD_VALUE names

@@ -73,6 +73,7 @@ static int run(const struct config *c, int argc, char **argv, struct err *err)
 {
     if (c->arg_first == argc)
         return app_run(c, err);
+    app_hold_signals(false); /* short commands end as others do */
     if (strcmp(argv[c->arg_first], "db") == 0 && c->arg_first + 2 == argc)
         return app_db(c, argv[c->arg_first + 1], err);
     return err_set(err, -E_BAD_VALUE, "'%.100s' is no command", argv[c->arg_first]);
@@ -83,12 +84,14 @@ int main(int argc, char **argv)
     struct config config;
     struct err err = ERR_INIT;
 
+    app_hold_signals(true); /* from the first moment on a SIGTERM is a request to end well */
+
     if (argc == 2 && strcmp(argv[1], "--config-markdown") == 0) {
         print_markdown();
         return EXIT_OK;
     }
     if (config_load(&config, CONFIG_MANAGER, argc, argv, ".env", &err))
-        return usage(err.text);
+        return err.code == -E_BAD_VALUE ? usage(err.text) : exit_code(&err);
 
     int rc = 0;
     if (config.want_help)

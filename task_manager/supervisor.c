@@ -116,6 +116,12 @@ static int spawn_with(struct supervisor *s, const char *path, char *const *env)
 
 enum { OWN_MAX = 8 };
 
+/* The worker ends first, and within the grace there must be time for the rest. */
+static int64_t worker_grace_ms(const struct config *c)
+{
+    return c->stop_grace_ms * 3 / 4;
+}
+
 /* What the worker has to know, as NAME=value lines of any length. */
 static void fill_own(const struct supervisor *s, struct buf own[OWN_MAX])
 {
@@ -127,7 +133,7 @@ static void fill_own(const struct supervisor *s, struct buf own[OWN_MAX])
     buf_printf(&own[3], "AMQP_URL=%s", c->amqp_url);
     buf_printf(&own[4], "LOG_LEVEL=%s", c->log_level);
     buf_printf(&own[5], "LOG_FORMAT=%s", c->log_format);
-    buf_printf(&own[6], "STOP_GRACE=%" PRId64 "ms", c->stop_grace_ms);
+    buf_printf(&own[6], "STOP_GRACE=%" PRId64 "ms", worker_grace_ms(c));
     buf_printf(&own[7], "SEGUE_SUPERVISED=%ld", (long)getpid());
 }
 
@@ -222,13 +228,14 @@ int64_t supervisor_wait_ms(const struct supervisor *s)
     return left > 0 ? left : 0;
 }
 
-void supervisor_stop(struct supervisor *s, int64_t grace_ms)
+void supervisor_stop(struct supervisor *s)
 {
-    int64_t left, until = clock_mono_ms() + grace_ms + EXTRA_GRACE_MS;
+    int64_t left, until;
     sigset_t child;
 
     if (s->slots == 0 || s->pid <= 0)
         return;
+    until = clock_mono_ms() + worker_grace_ms(s->config) + EXTRA_GRACE_MS;
     sigemptyset(&child);
     sigaddset(&child, SIGCHLD);
     kill(s->pid, SIGTERM);

@@ -32,7 +32,8 @@ void supervisor_step(struct supervisor *s);
 /* Milliseconds until the next step is due; -1: only after SIGCHLD. */
 int64_t supervisor_wait_ms(const struct supervisor *s);
 
-/* Asks the worker to end and waits for it at most grace_ms, then kills it. */
-void supervisor_stop(struct supervisor *s, int64_t grace_ms);
+/* Asks the worker to end, which it does within three quarters of STOP_GRACE; a few seconds
+ * later it is killed. */
+void supervisor_stop(struct supervisor *s);
 
 #endif

@@ -19,3 +19,8 @@ struct retry_decision retry_decide(const struct retry_policy *policy, enum error
     }
     return decision;
 }
+
+bool retry_is_poison(int max_crashes, enum error_class class, int crashes)
+{
+    return class == ERROR_CRASH && max_crashes > 0 && crashes + 1 >= max_crashes;
+}

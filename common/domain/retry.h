@@ -19,4 +19,9 @@ struct retry_decision {
 struct retry_decision retry_decide(const struct retry_policy *policy, enum error_class class,
                                    int attempt, int max_attempts, bool no_wait);
 
+/* Is a task poison, i.e. to be given up whatever attempts are left, because an attempt ended
+ * with `class` after `crashes` earlier ones had crashed? What kills one process after another
+ * is more likely the task than bad luck. max_crashes 0: never. */
+bool retry_is_poison(int max_crashes, enum error_class class, int crashes);
+
 #endif

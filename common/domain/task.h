@@ -53,6 +53,7 @@ struct task {
     int priority; /* -1000 to 1000, higher first */
     int attempt;  /* attempts begun */
     int max_attempts;
+    int crashes;        /* attempts that ended by a crash, since the last retry by hand */
     int64_t timeout_ms; /* of one attempt; 0: none */
     int64_t created_ms, run_at_ms, started_ms, finished_ms;
     int64_t lease_until_ms; /* while PROCESSING */

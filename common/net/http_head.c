@@ -117,6 +117,7 @@ void http_head_line(struct http_answer *a, const char *line, size_t len)
     int status = status_of(line, len);
     if (status) {
         a->status = status;
+        buf_clear(&a->body); /* of an answer that came before, on a link that then broke */
         a->content_type[0] = a->location[0] = a->filename[0] = '\0';
         a->retry_after_s = -1;
         return;

@@ -15,9 +15,12 @@
 
 struct walk;
 typedef int walk_file_fn(struct walk *w, int dir_fd, const char *name, const struct stat *st);
+typedef void walk_folder_fn(struct walk *w, int dir_fd, const char *name,
+                            const struct stat *st);
 
 struct walk {
     walk_file_fn *file;
+    walk_folder_fn *folder;   /* after what is in it; not for those in the root. May be NULL */
     char path[PART_NAME_MAX]; /* of the entry being looked at, from the root */
     int64_t now_ms;
     struct err *err;
@@ -30,11 +33,11 @@ struct walk {
     uint64_t removed;
 };
 
-static int64_t age_ms(const struct walk *w, const struct stat *st)
+static int64_t age_ms(int64_t now_ms, const struct stat *st)
 {
     int64_t written_ms = (int64_t)st->st_mtim.tv_sec * 1000 + st->st_mtim.tv_nsec / 1000000;
 
-    return w->now_ms > written_ms ? w->now_ms - written_ms : 0;
+    return now_ms > written_ms ? now_ms - written_ms : 0;
 }
 
 static int walk_dir(struct walk *w, int dir_fd, size_t path_len);
@@ -61,7 +64,10 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t path_
                    ? 0
                    : err_set_errno(w->err, -E_IO, errno, "open directory '%s'", w->path);
     memcpy(w->path + path_len + len, "/", 2);
-    return walk_dir(w, fd, path_len + len + 1);
+    int rc = walk_dir(w, fd, path_len + len + 1);
+    if (!rc && w->folder && path_len > 0)
+        w->folder(w, dir_fd, name, &st);
+    return rc;
 }
 
 /* Takes dir_fd. */
@@ -79,7 +85,7 @@ static int walk_dir(struct walk *w, int dir_fd, size_t path_len)
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (!entry) {
-            if (errno)
+            if (errno && errno != ENOENT) /* the directory itself was removed */
                 rc = err_set_errno(w->err, -E_IO, errno, "read directory '%s'", w->path);
             break;
         }
@@ -115,7 +121,7 @@ static int list_file(struct walk *w, int dir_fd, const char *name, const struct 
     (void)dir_fd, (void)name;
     if (!objstore_key_is_valid(w->path) || strncmp(w->path, w->prefix, strlen(w->prefix)) != 0)
         return 0;
-    return w->visit(w->path, (uint64_t)st->st_size, age_ms(w, st), w->arg);
+    return w->visit(w->path, (uint64_t)st->st_size, age_ms(w->now_ms, st), w->arg);
 }
 
 int local_walk_list(const char *root, const char *prefix, objstore_visit_fn *visit, void *arg,
@@ -134,27 +140,45 @@ int local_walk_list(const char *root, const char *prefix, objstore_visit_fn *vis
     return walk_store(root, &w, from);
 }
 
+bool local_walk_sweep_file(int dir_fd, const char *name, int64_t older_than_ms)
+{
+    struct stat st;
+    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd < 0)
+        return false;
+    bool is_held = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    bool is_old = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
+                  age_ms(clock_wall_ms(), &st) >= older_than_ms;
+    bool is_removed = !is_held && is_old && unlinkat(dir_fd, name, 0) == 0;
+    close(fd);
+    return is_removed;
+}
+
 static int sweep_file(struct walk *w, int dir_fd, const char *name, const struct stat *st)
 {
     size_t len = strlen(name), suffix = sizeof PART_SUFFIX - 1;
 
-    if (len <= suffix || strcmp(name + len - suffix, PART_SUFFIX) != 0 ||
-        age_ms(w, st) < w->older_than_ms)
-        return 0;
-    int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-    if (fd < 0)
-        return 0;
-    bool alive = flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    if (!alive && unlinkat(dir_fd, name, 0) == 0)
+    if (len > suffix && strcmp(name + len - suffix, PART_SUFFIX) == 0 &&
+        age_ms(w->now_ms, st) >= w->older_than_ms &&
+        local_walk_sweep_file(dir_fd, name, w->older_than_ms))
         w->removed++;
-    close(fd);
     return 0;
+}
+
+/* A folder that has just been made for a put, or is not empty, fails and stays; whoever loses
+ * the folder between making and using it makes it again. */
+static void sweep_folder(struct walk *w, int dir_fd, const char *name, const struct stat *st)
+{
+    if (age_ms(w->now_ms, st) >= w->older_than_ms)
+        unlinkat(dir_fd, name, AT_REMOVEDIR);
 }
 
 int local_walk_sweep(const char *root, int64_t older_than_ms, uint64_t *ret_removed,
                      struct err *err)
 {
-    struct walk w = {.file = sweep_file, .older_than_ms = older_than_ms, .err = err};
+    struct walk w = {
+        .file = sweep_file, .folder = sweep_folder, .older_than_ms = older_than_ms, .err = err};
     int rc = walk_store(root, &w, "");
 
     if (!rc)

@@ -14,7 +14,11 @@ enum { PART_NAME_MAX = ARTIFACT_KEY_MAX + sizeof PART_SUFFIX };
 int local_walk_list(const char *root, const char *prefix, objstore_visit_fn *visit, void *arg,
                     struct err *err);
 
-/* Takes away the parts whose flock nobody holds. */
+/* Removes a file that nobody has written to for older_than_ms and whose flock nobody holds;
+ * true when it is gone now by this. */
+bool local_walk_sweep_file(int dir_fd, const char *name, int64_t older_than_ms);
+
+/* Takes away the parts whose flock nobody holds, and folders that are empty. */
 int local_walk_sweep(const char *root, int64_t older_than_ms, uint64_t *ret_removed,
                      struct err *err);
 

@@ -14,10 +14,11 @@ static const struct objstore_ops *const implementations[] = {&objstore_local_ops
 static void assert_complete(const struct objstore_ops *ops)
 {
     assert(ops->scheme && ops->check_place && ops->open && ops->close);
-    assert(ops->put_begin && ops->put_write && ops->put_fd);
+    assert(ops->put_begin && ops->put_write && ops->put_fd && ops->put_hold);
     assert(ops->put_commit_free && ops->put_abort_free);
     assert(ops->get && ops->remove && ops->list);
-    assert(ops->sweep_parts && ops->free_bytes && ops->root && ops->temp_dir);
+    assert(ops->sweep_object && ops->sweep_parts && ops->free_bytes && ops->root &&
+           ops->temp_dir);
 }
 
 bool objstore_key_is_valid(const char *key)
@@ -92,6 +93,11 @@ int objstore_put_fd(struct objstore_put *p)
     return p->store->ops->put_fd(p);
 }
 
+int objstore_put_hold(struct objstore_put *p)
+{
+    return p->store->ops->put_hold(p);
+}
+
 int objstore_put_commit_free(struct objstore_put *p, struct artifact *ret, struct err *err)
 {
     return p->store->ops->put_commit_free(p, ret, err);
@@ -141,6 +147,15 @@ int objstore_list(struct objstore *s, const char *prefix, objstore_visit_fn *vis
                   struct err *err)
 {
     return s->ops->list(s, prefix, visit, arg, err);
+}
+
+int objstore_sweep_object(struct objstore *s, const char *key, int64_t older_than_ms,
+                          bool *ret_removed, struct err *err)
+{
+    int rc = check_key(key, err);
+
+    *ret_removed = false;
+    return rc ? rc : s->ops->sweep_object(s, key, older_than_ms, ret_removed, err);
 }
 
 int objstore_sweep_parts(struct objstore *s, int64_t older_than_ms, uint64_t *ret_removed,

@@ -44,6 +44,11 @@ int objstore_put_begin(struct objstore *s, const char *key, struct objstore_put 
 int objstore_put_write(struct objstore_put *p, const void *bytes, size_t len, struct err *err);
 int objstore_put_fd(struct objstore_put *p);
 
+/* A descriptor that keeps objstore_sweep_object away from the object, also after its commit,
+ * until it is closed or the process ends: for the time in which nothing durable names the
+ * object yet. -1 when there are no descriptors left. */
+int objstore_put_hold(struct objstore_put *p);
+
 /* Makes the object durable and visible and frees p; after a failure the object is not there
  * (a failed fsync is never tried again) and p is freed too. E_EXISTS when another put of the
  * same key was faster. */
@@ -70,8 +75,14 @@ typedef int objstore_visit_fn(const char *key, uint64_t size, int64_t age_ms, vo
 int objstore_list(struct objstore *s, const char *prefix, objstore_visit_fn *visit, void *arg,
                   struct err *err);
 
+/* As objstore_delete, unless somebody holds the object or has written to it within
+ * older_than_ms. */
+int objstore_sweep_object(struct objstore *s, const char *key, int64_t older_than_ms,
+                          bool *ret_removed, struct err *err);
+
 /* Removes unfinished puts (.part) that nobody has written to for older_than_ms and whose
- * process is gone. */
+ * process is gone, and folders within folders that have been empty for that long. Others may
+ * make and remove objects and folders meanwhile; ret_removed counts the parts. */
 int objstore_sweep_parts(struct objstore *s, int64_t older_than_ms, uint64_t *ret_removed,
                          struct err *err);
 

@@ -8,7 +8,8 @@
  *
  * The root is opened by name for each call: it may have been deleted and made again. A put
  * holds a flock on its part for as long as it lives, which the kernel drops when the process
- * dies, so the sweep never takes a slow put for an orphan. */
+ * dies, so the sweep never takes a slow put for an orphan. The lock is the open file's, so a
+ * copy of its descriptor (objstore_put_hold) keeps it after the commit too. */
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -276,6 +277,11 @@ static int local_put_fd(struct objstore_put *base)
     return as_local_put(base)->fd;
 }
 
+static int local_put_hold(struct objstore_put *base)
+{
+    return fcntl(as_local_put(base)->fd, F_DUPFD_CLOEXEC, 0);
+}
+
 /* Size and digest: known when every byte came through put_write, else read from the file. */
 static int describe(struct local_put *p, struct artifact *ret, struct err *err)
 {
@@ -422,6 +428,21 @@ static int local_remove(struct objstore *base, const char *key, struct err *err)
     return rc;
 }
 
+static int local_sweep_object(struct objstore *base, const char *key, int64_t older_than_ms,
+                              bool *ret_removed, struct err *err)
+{
+    const struct local_store *s = as_local(base);
+    int dir_fd = open_parent(s, key, err);
+
+    if (dir_fd < 0)
+        return dir_fd == -E_NOT_FOUND ? 0 : dir_fd;
+    *ret_removed = local_walk_sweep_file(dir_fd, key_name(key), older_than_ms);
+    close(dir_fd);
+    if (*ret_removed)
+        remove_empty_parents(s, key);
+    return 0;
+}
+
 /* --- walks and the disk --- */
 
 static int local_list(struct objstore *base, const char *prefix, objstore_visit_fn *visit,
@@ -469,11 +490,13 @@ const struct objstore_ops objstore_local_ops = {
     .put_begin = local_put_begin,
     .put_write = local_put_write,
     .put_fd = local_put_fd,
+    .put_hold = local_put_hold,
     .put_commit_free = local_put_commit_free,
     .put_abort_free = local_put_abort_free,
     .get = local_get,
     .remove = local_remove,
     .list = local_list,
+    .sweep_object = local_sweep_object,
     .sweep_parts = local_sweep_parts,
     .free_bytes = local_free_bytes,
     .root = local_root,

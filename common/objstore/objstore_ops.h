@@ -20,6 +20,7 @@ struct objstore_ops {
                      struct err *err);
     int (*put_write)(struct objstore_put *p, const void *bytes, size_t len, struct err *err);
     int (*put_fd)(struct objstore_put *p);
+    int (*put_hold)(struct objstore_put *p);
     int (*put_commit_free)(struct objstore_put *p, struct artifact *ret, struct err *err);
     void (*put_abort_free)(struct objstore_put *p);
 
@@ -28,6 +29,8 @@ struct objstore_ops {
     int (*remove)(struct objstore *s, const char *key, struct err *err);
     int (*list)(struct objstore *s, const char *prefix, objstore_visit_fn *visit, void *arg,
                 struct err *err);
+    int (*sweep_object)(struct objstore *s, const char *key, int64_t older_than_ms,
+                        bool *ret_removed, struct err *err);
     int (*sweep_parts)(struct objstore *s, int64_t older_than_ms, uint64_t *ret_removed,
                        struct err *err);
     int (*free_bytes)(struct objstore *s, uint64_t *ret_bytes, struct err *err);

@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "buf.h"
@@ -21,9 +20,10 @@ struct outputs {
 static void report_progress(void *arg, const struct csv_progress *progress)
 {
     const struct job_context *context = arg;
+    const struct job_progress p = {progress->fraction, progress->bytes_read,
+                                   progress->bytes_total, progress->rows};
 
-    if (progress->fraction >= 0)
-        context->progress(context->progress_arg, progress->fraction);
+    context->progress(context->progress_arg, &p);
 }
 
 static int begin_output(const struct job_context *context, const char *name,
@@ -50,14 +50,6 @@ static int read_params(const char *text, bool *ret_skip, struct err *err)
     return 0;
 }
 
-/* The most memory this process has held; an attempt has one of its own. */
-static long peak_memory(void)
-{
-    struct rusage usage;
-
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss * 1024 : 0;
-}
-
 static char *result_text(const struct csv_stats *s, int64_t ms, const struct artifact *rejects)
 {
     struct buf b = BUF_INIT;
@@ -65,11 +57,12 @@ static char *result_text(const struct csv_stats *s, int64_t ms, const struct art
 
     buf_printf(&b,
                "{\"rows_in\":%" PRIu64 ",\"rows_summed\":%" PRIu64 ",\"rows_rejected\":%" PRIu64
-               ",\"groups\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_out\":%" PRIu64
-               ",\"seconds\":%" PRId64 ".%03" PRId64
-               ",\"peak_memory_bytes\":%ld,\"rejected\":{",
+               ",\"groups\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_inflated\":%" PRIu64
+               ",\"bytes_out\":%" PRIu64 ",\"spilled_runs\":%" PRIu64 ",\"seconds\":%" PRId64
+               ".%03" PRId64 ",\"peak_memory_bytes\":%" PRId64 ",\"rejected\":{",
                s->rows_in, s->rows_summed, s->rows_rejected, s->groups, s->bytes_in,
-               s->bytes_out, ms / 1000, ms % 1000, peak_memory());
+               s->bytes_inflated, s->bytes_out, s->spilled_runs, ms / 1000, ms % 1000,
+               job_peak_rss_bytes());
     for (int i = 0; i < CSV_REASON__COUNT; i++) {
         if (s->rejected[i] == 0)
             continue;

@@ -1,9 +1,13 @@
-/* job.c - the list of the task types this worker knows, and how their failures are told. */
+/* job.c - the list of the task types this worker knows, how their failures are told, and what
+ * they took. */
 #include "job.h"
 
 #include <ctype.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "fs.h"
 
 static const struct job *const jobs[] = {&job_csv_plays, &job_noop};
 
@@ -14,6 +18,20 @@ const struct job *job_find(const char *type)
             return jobs[i];
     }
     return NULL;
+}
+
+int64_t job_peak_rss_bytes(void)
+{
+    char *text = NULL;
+    int64_t kib = 0;
+
+    if (fs_read_small("/proc/self/status", 1 << 16, &text, NULL) != 0)
+        return 0;
+    const char *at = strstr(text, "VmHWM:");
+    if (at)
+        kib = strtoll(at + strlen("VmHWM:"), NULL, 10);
+    free(text);
+    return kib * 1024;
 }
 
 int job_error_from(const struct err *err, struct task_error *ret)

@@ -10,13 +10,19 @@
 #include "objstore.h"
 #include "worker_protocol.h"
 
+/* How far an attempt is. Zeros where a job does not count such things. */
+struct job_progress {
+    double fraction; /* of all the work, 0 to 1; below 0: not known */
+    uint64_t bytes_read, bytes_total, rows;
+};
+
 struct job_context {
     const struct work *work;
     struct objstore *store;
     unsigned threads;           /* how many a job may use, itself included; at least 1 */
     int64_t memory_bytes;       /* working memory the job should stay within */
     int64_t max_inflated_bytes; /* cap for compressed input */
-    void (*progress)(void *arg, double fraction); /* call as often as you like */
+    void (*progress)(void *arg, const struct job_progress *p); /* as often as you like */
     void *progress_arg;
 };
 
@@ -35,6 +41,10 @@ const struct job *job_find(const char *type);
 
 /* The jobs that ship, one file each; job.c lists them. */
 extern const struct job job_csv_plays, job_noop;
+
+/* The most memory this process has held since its attempt began (the slot resets it), from
+ * VmHWM of proc(5); 0: not known. */
+int64_t job_peak_rss_bytes(void);
 
 /* Fills an error from a failed call: the class from the code's class (a CALLER or PERMANENT
  * code is `input`, others `transient`), the code in lower case, the sentence as it is.

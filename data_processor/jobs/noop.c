@@ -29,7 +29,9 @@ static void sleep_with_progress(const struct job_context *context, int64_t total
         nanosleep(&step, NULL);
         passed = clock_mono_ms() - start;
         if (passed < total_ms)
-            context->progress(context->progress_arg, (double)passed / (double)total_ms);
+            context->progress(
+                context->progress_arg,
+                &(struct job_progress){.fraction = (double)passed / (double)total_ms});
     }
 }
 

@@ -226,10 +226,13 @@ void board_end(struct board *b, struct held *h, struct report *report_take)
     unlock(b);
 }
 
-void board_drop(struct board *b, struct held *h)
+void board_abandon(struct board *b, struct held *h)
 {
     lock(b);
-    unlink_and_free(b, h);
+    assert(h->phase == HELD_RUNNING && h->lost);
+    h->phase = HELD_ENDED;
+    h->abandoned = true;
+    pthread_cond_broadcast(&b->changed);
     unlock(b);
 }
 
@@ -454,7 +457,9 @@ size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
 
 void board_forget(struct board *b, struct held *h)
 {
-    board_drop(b, h);
+    lock(b);
+    unlink_and_free(b, h);
+    unlock(b);
 }
 
 /* --- any --- */

@@ -1,13 +1,13 @@
 /* board.h - every attempt this worker holds, shared by its four threads.
  *
  *   source: board_add ---> WAITING --board_take--> RUNNING --board_end--> ENDED --> reporter:
- *                             |                       | board_forget
- *                             `------ board_drop -----'
+ *                             |                       `-- board_abandon --^     board_forget
+ *                             `--> dropped by board_take when lost
  *
  * An attempt is held from the claim's answer until its report has been answered; all that
  * time it is in the heartbeats. WAITING and RUNNING attempts are lost when a heartbeat says
  * so or when none has got through for six leases (by our monotonic clock): then the main
- * thread ends the process and drops the attempt. An ENDED one is reported anyway; its token
+ * thread ends the process and abandons the attempt. An ENDED one is reported anyway; its token
  * decides.
  *
  * Functions are grouped by the thread that calls them; each locks. A `struct held` belongs to
@@ -32,6 +32,7 @@ struct held {
     int64_t renewed_ms; /* monotonic, as all times here */
     int64_t lease_ms;
     bool lost;
+    bool abandoned;       /* ENDED without a report */
     struct report report; /* of ENDED */
     bool refused;         /* the reporter's: the report before this one was refused */
 };
@@ -66,7 +67,8 @@ bool board_is_lost(struct board *b, struct held *h, int64_t now_ms);
 int64_t board_next_loss_ms(struct board *b);
 /* Hands the attempt and its report (moved) to the reporter. */
 void board_end(struct board *b, struct held *h, struct report *report_take);
-void board_drop(struct board *b, struct held *h);
+/* The attempt was lost: what it has written is the reporter's to remove. */
+void board_abandon(struct board *b, struct held *h);
 /* Nothing is held, and nothing will be: the source has ended. */
 bool board_is_settled(struct board *b);
 /* No more claims; a long poll in flight ends. */

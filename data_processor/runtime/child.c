@@ -20,7 +20,7 @@
 #include "runtime.h"
 #include "strays.h"
 
-enum { PROGRESS_EVERY_MS = 100, STRAYS_PATIENCE_MS = 1000 };
+enum { PROGRESS_EVERY_MS = 100, PROGRESS_LINE_MAX = 160, STRAYS_PATIENCE_MS = 1000 };
 
 /* --- once --- */
 
@@ -91,21 +91,6 @@ static int64_t cpu_now_ms(void)
     return total;
 }
 
-/* The peak since the last reset (proc(5): VmHWM, and clear_refs "5"). */
-static int64_t peak_rss_bytes(void)
-{
-    char *text = NULL;
-    int64_t kib = 0;
-
-    if (fs_read_small("/proc/self/status", 1 << 16, &text, NULL) != 0)
-        return 0;
-    const char *at = strstr(text, "VmHWM:");
-    if (at)
-        kib = strtoll(at + strlen("VmHWM:"), NULL, 10);
-    free(text);
-    return kib * 1024;
-}
-
 static struct meter meter_start(void)
 {
     write_proc("/proc/self/clear_refs", "5");
@@ -117,21 +102,24 @@ static struct attempt_usage meter_read(const struct meter *m)
     return (struct attempt_usage){
         .wall_ms = clock_mono_ms() - m->start_ms,
         .cpu_ms = cpu_now_ms() - m->cpu_ms,
-        .peak_rss_bytes = peak_rss_bytes(),
+        .peak_rss_bytes = job_peak_rss_bytes(),
     };
 }
 
 /* --- one attempt --- */
 
-static void send_progress(void *arg, double fraction)
+static void send_progress(void *arg, const struct job_progress *p)
 {
     int64_t *last_ms = arg, now = clock_mono_ms();
-    char line[32];
+    char line[PROGRESS_LINE_MAX];
 
-    if (now - *last_ms < PROGRESS_EVERY_MS || !(fraction >= 0 && fraction <= 1))
+    if (now - *last_ms < PROGRESS_EVERY_MS || !(p->fraction >= 0 && p->fraction <= 1))
         return;
     *last_ms = now;
-    int len = snprintf(line, sizeof line, "{\"progress\":%.4f}\n", fraction);
+    int len = snprintf(line, sizeof line,
+                       "{\"progress\":%.4f,\"bytes_read\":%" PRIu64 ",\"bytes_total\":%" PRIu64
+                       ",\"rows\":%" PRIu64 "}\n",
+                       p->fraction, p->bytes_read, p->bytes_total, p->rows);
     /* A failure will show when the report is written. */
     fs_write_all(SLOT_FD, line, (size_t)len, "progress", NULL);
 }

@@ -14,6 +14,49 @@ struct batch {
     size_t count;
 };
 
+/* --- what an attempt that does not count has written --- */
+
+static int remove_object(const char *key, uint64_t size, int64_t age_ms, void *arg)
+{
+    struct service *s = arg;
+
+    (void)size;
+    (void)age_ms;
+    return objstore_delete(s->options->store, key, NULL);
+}
+
+/* The prefix is the attempt's own; the manager would find its files too, but later. Never of
+ * an attempt that might have been recorded. */
+static void sweep(struct service *s, const struct held *h)
+{
+    const char *prefix = h->work.output_prefix;
+    struct err err = ERR_INIT;
+
+    if (!strstr(prefix, h->work.task_id) || prefix[strlen(prefix) - 1] != '/')
+        return;
+    if (objstore_list(s->options->store, prefix, remove_object, s, &err) != 0)
+        log_warn("output.left", LOG_S("task_id", h->work.task_id), LOG_S("prefix", prefix),
+                 LOG_S("error", err.text));
+}
+
+/* Takes the abandoned ones out of the batch. */
+static void sweep_abandoned(struct service *s, struct batch *b)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < b->count; i++) {
+        if (b->items[i]->abandoned) {
+            sweep(s, b->items[i]);
+            board_forget(s->board, b->items[i]);
+        } else {
+            b->items[kept++] = b->items[i];
+        }
+    }
+    b->count = kept;
+}
+
+/* --- reports --- */
+
 /* The manager will not take this report, and never will: the work is lost, but not the news
  * of it. A failure that it will surely take goes in its place, once. */
 static void tell_refusal(struct service *s, struct held *h, const char *why)
@@ -49,6 +92,8 @@ static void settle(struct service *s, struct held *h, const struct report_verdic
         log_warn("report.too_late", LOG_S("task_id", h->work.task_id),
                  LOG_I("attempt", h->work.attempt), LOG_S("verdict", report_word_name(v->word)),
                  LOG_S("state", v->state));
+    if (v->word == REPORT_STALE)
+        sweep(s, h);
     board_forget(s->board, h);
 }
 
@@ -167,7 +212,8 @@ void *reporter_run(void *arg)
 
     while ((b.count = board_wait_ended(s->board, b.items, BATCH_MAX)) > 0) {
         struct err err = ERR_INIT;
-        int rc = send_batch(s, &b, &err);
+        sweep_abandoned(s, &b);
+        int rc = b.count > 0 ? send_batch(s, &b, &err) : 0;
         if (rc == -E_BAD_VALUE)
             rc = send_one_by_one(s, &b, &err);
         if (rc)

@@ -22,6 +22,7 @@
 struct runtime_options {
     const char *manager_url, *amqp_url; /* amqp_url "": no broker */
     const char *worker;                 /* name shown in attempts */
+    struct objstore *store;             /* the caller's; to remove what a lost attempt wrote */
     char queues[WORKER_QUEUES_MAX][TASK_QUEUE_MAX];
     size_t queue_count;
     unsigned slots;

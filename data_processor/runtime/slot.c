@@ -2,9 +2,8 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,11 +14,11 @@
 #include <unistd.h>
 
 #include "backoff.h"
+#include "job.h"
 #include "log.h"
+#include "slot_spawn.h"
 
-extern char **environ;
-
-enum { RESPAWN_BASE_MS = 200, RESPAWN_CAP_MS = 10000, HANGUP_GRACE_MS = 200, ARGS_MAX = 32 };
+enum { RESPAWN_BASE_MS = 200, RESPAWN_CAP_MS = 10000, HANGUP_GRACE_MS = 200 };
 
 void slot_init(struct slot *s, unsigned index, const struct runtime_options *options,
                const struct slot_events *events)
@@ -31,146 +30,19 @@ void slot_init(struct slot *s, unsigned index, const struct runtime_options *opt
 
 /* --- starting a process --- */
 
-struct spawn_plan {
-    posix_spawn_file_actions_t files;
-    posix_spawnattr_t attr;
-};
-
-static void spawn_plan_release(struct spawn_plan *p)
-{
-    posix_spawn_file_actions_destroy(&p->files);
-    posix_spawnattr_destroy(&p->attr);
-}
-
-/* The child gets an empty stdin, its socket as SLOT_FD, a group of its own and a clean signal
- * mask. posix_spawn runs no code of ours between fork and exec, so threads do not matter. */
-static int spawn_plan_init(struct spawn_plan *p, int child_fd)
-{
-    sigset_t none, all;
-    const short flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
-
-    int rc = posix_spawn_file_actions_init(&p->files);
-    if (rc)
-        return rc;
-    rc = posix_spawnattr_init(&p->attr);
-    if (rc) {
-        posix_spawn_file_actions_destroy(&p->files);
-        return rc;
-    }
-    sigemptyset(&none);
-    sigfillset(&all);
-    rc = posix_spawn_file_actions_addopen(&p->files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    if (!rc)
-        rc = posix_spawn_file_actions_adddup2(&p->files, child_fd, SLOT_FD);
-    if (!rc)
-        rc = posix_spawnattr_setflags(&p->attr, flags);
-    if (!rc)
-        rc = posix_spawnattr_setpgroup(&p->attr, 0);
-    if (!rc)
-        rc = posix_spawnattr_setsigmask(&p->attr, &none);
-    if (!rc)
-        rc = posix_spawnattr_setsigdefault(&p->attr, &all);
-    if (rc)
-        spawn_plan_release(p);
-    return rc;
-}
-
-static bool is_withheld(const char *entry)
-{
-    static const char *const names[] = {
-        "AMQP_URL=", "AMQP_URL_FILE=", "DATABASE_URL=", "DATABASE_URL_FILE="};
-
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (strncmp(entry, names[i], strlen(names[i])) == 0)
-            return true;
-    }
-    return false;
-}
-
-/* Our environment without secrets: a job has no use for them, and a slot that is started
- * again after a secret's file has gone must not fail for it. free() the array. */
-static char **slot_environment(void)
-{
-    size_t count = 0, n = 0;
-
-    while (environ[count])
-        count++;
-    char **env = calloc(count + 1, sizeof *env);
-    for (size_t i = 0; env && i < count; i++) {
-        if (!is_withheld(environ[i]))
-            env[n++] = environ[i];
-    }
-    return env;
-}
-
-static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *ret_pid)
-{
-    struct spawn_plan plan;
-    char parent[24];
-    const char *argv[ARGS_MAX] = {"data_processor", "slot", parent};
-    size_t argc = 3;
-
-    snprintf(parent, sizeof parent, "%ld", (long)getpid());
-    for (size_t i = 0; o->slot_args && o->slot_args[i]; i++) {
-        assert(argc < ARGS_MAX - 1);
-        argv[argc++] = o->slot_args[i];
-    }
-    char **env = slot_environment();
-    if (!env)
-        return ENOMEM;
-    int rc = spawn_plan_init(&plan, child_fd);
-    if (!rc) {
-        rc = posix_spawn(ret_pid, o->program, &plan.files, &plan.attr,
-                         (char *const *)(uintptr_t)argv, env);
-        spawn_plan_release(&plan);
-    }
-    free(env);
-    return rc;
-}
-
-/* A pair whose ends are above SLOT_FD (dup2 onto itself would keep close-on-exec). */
-static int make_pair(int fds[2])
-{
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
-        return errno;
-    if (fds[1] <= SLOT_FD) {
-        int moved = fcntl(fds[1], F_DUPFD_CLOEXEC, SLOT_FD + 1);
-        if (moved < 0) {
-            int errnum = errno;
-            close(fds[0]);
-            close(fds[1]);
-            return errnum;
-        }
-        close(fds[1]);
-        fds[1] = moved;
-    }
-    return 0;
-}
-
 static int spawn(struct slot *s, int64_t now_ms, struct err *err)
 {
     struct rusage own;
-    int fds[2];
     pid_t pid = 0;
-    int rc = make_pair(fds);
+    int fd = -1;
+    int rc = spawn_slot(s->options, &pid, &fd, err);
 
     if (rc)
-        return err_set_errno(err, err_from_errno(rc), rc, "make a slot's socket");
-    rc = spawn_process(s->options, fds[1], &pid);
-    close(fds[1]);
-    if (!rc && fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) {
-        rc = errno;
-        kill(pid, SIGKILL);
-        waitpid(pid, NULL, 0);
-    }
-    if (rc) {
-        close(fds[0]);
-        return err_set_errno(err, err_from_errno(rc), rc, "start '%s'", s->options->program);
-    }
+        return rc;
     getrusage(RUSAGE_SELF, &own); /* cannot fail; after the spawn: never less than it carried */
     s->carried_rss_bytes = own.ru_maxrss * 1024;
     s->pid = pid;
-    s->fd = fds[0];
+    s->fd = fd;
     s->state = SLOT_STARTING;
     s->cause = DEATH_OWN;
     s->kill_at_ms = 0;
@@ -287,17 +159,19 @@ static void end_attempt(struct slot *s, struct report *report)
     s->deadline_ms = INT64_MAX;
 }
 
-static bool take_progress(struct slot *s, const char *line)
+static bool take_progress(struct slot *s, const char *line, size_t len)
 {
-    static const char head[] = "{\"progress\":";
-    char *end;
+    struct job_progress p;
+    int used = 0;
 
-    if (strncmp(line, head, sizeof head - 1) != 0)
+    if (sscanf(line,
+               "{\"progress\":%lf,\"bytes_read\":%" SCNu64 ",\"bytes_total\":%" SCNu64
+               ",\"rows\":%" SCNu64 "}%n",
+               &p.fraction, &p.bytes_read, &p.bytes_total, &p.rows, &used) != 4)
         return false;
-    double fraction = strtod(line + sizeof head - 1, &end);
-    if (strcmp(end, "}") != 0 || !(fraction >= 0 && fraction <= 1))
+    if ((size_t)used != len || !(p.fraction >= 0 && p.fraction <= 1))
         return false;
-    s->events->progress(s->events->arg, s, fraction);
+    s->events->progress(s->events->arg, s, &p);
     return true;
 }
 
@@ -329,7 +203,7 @@ static bool take_line(struct slot *s, const char *line, size_t len)
         s->was_ready = true;
         return true;
     case SLOT_BUSY:
-        return take_progress(s, line) || take_report(s, line, len);
+        return take_progress(s, line, len) || take_report(s, line, len);
     case SLOT_DOWN:
     case SLOT_IDLE:
         break;

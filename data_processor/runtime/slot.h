@@ -25,9 +25,10 @@
 enum slot_state { SLOT_DOWN, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY };
 
 struct slot;
+struct job_progress;
 
 struct slot_events {
-    void (*progress)(void *arg, struct slot *s, double fraction);
+    void (*progress)(void *arg, struct slot *s, const struct job_progress *p);
     /* The attempt is over; the report is the callee's to take (zero it) or is released after
      * the call. NULL: it was lost, nobody wants a report. s->attempt is still set. */
     void (*ended)(void *arg, struct slot *s, struct report *report);

@@ -59,11 +59,24 @@ struct worker {
 
 /* --- what slots tell --- */
 
-static void on_progress(void *arg, struct slot *s, double fraction)
+/* Per second, of what has been done since the attempt began. */
+static int64_t rate(const struct slot *s, uint64_t done)
+{
+    int64_t ms = clock_mono_ms() - s->started_ms;
+
+    return (int64_t)((double)done * 1000 / (double)(ms > 0 ? ms : 1));
+}
+
+static void on_progress(void *arg, struct slot *s, const struct job_progress *p)
 {
     struct worker *w = arg;
 
-    board_progress(&w->board, s->attempt, fraction);
+    board_progress(&w->board, s->attempt, p->fraction);
+    log_debug("task.progress", LOG_S("task_id", s->work->task_id),
+              LOG_I("percent", p->fraction * 100), LOG_I("bytes_read", p->bytes_read),
+              LOG_I("bytes_total", p->bytes_total),
+              LOG_I("bytes_per_s", rate(s, p->bytes_read)), LOG_I("rows", p->rows),
+              LOG_I("rows_per_s", rate(s, p->rows)));
 }
 
 static void log_end(const struct slot *s, const struct report *r)
@@ -89,7 +102,7 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
     } else {
         log_info("task.dropped", LOG_S("task_id", s->work->task_id),
                  LOG_I("attempt", s->work->attempt), LOG_I("slot", s->index));
-        board_drop(&w->board, s->attempt);
+        board_abandon(&w->board, s->attempt);
     }
 }
 
@@ -270,6 +283,7 @@ static void begin_stop(struct worker *w, int64_t now_ms)
     if (hasty && now_ms - w->stop_asked_ms < SAME_REQUEST_MS)
         return;
     FAILPOINT(worker_stopping);
+    board_stop_claims(&w->board);
     log_info("worker.stopping", LOG_I("hand_back_now", hasty));
     if (!hasty) {
         w->stop_asked_ms = now_ms;
@@ -277,7 +291,6 @@ static void begin_stop(struct worker *w, int64_t now_ms)
             w->slots[i].stop_asked_ms = now_ms;
     }
     w->stopping = true;
-    board_stop_claims(&w->board);
     w->end_work_ms = hasty ? now_ms : now_ms + o->stop_grace_ms;
     w->quit_ms =
         hasty ? now_ms + HASTY_REPORT_MS : w->end_work_ms + o->kill_grace_ms + LAST_REPORT_MS;

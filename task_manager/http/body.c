@@ -228,7 +228,7 @@ static bool begin_upload(struct exchange *x)
     if (x->verdict.content_length > x->body.limit)
         return refuse_too_big(x);
     int64_t expected = exchange_has_body(x) ? x->verdict.content_length : 0;
-    if (x->options->sink.begin(x->options->context, expected, &x->body.sink, &err) < 0) {
+    if (x->options->sink.begin(x->options->context, x, expected, &x->body.sink, &err) < 0) {
         x->body.sink = NULL;
         return refuse_err(x, &err);
     }

@@ -90,6 +90,9 @@ int listen_open(const char *where, int *ret_fd, char ret_address[LISTEN_TEXT_MAX
     if (result < 0)
         return result;
     int failure = getaddrinfo(host, port, &hints, &found);
+    if (failure == EAI_MEMORY || failure == EAI_AGAIN || failure == EAI_SYSTEM)
+        return err_set(err, -E_UNAVAILABLE, "cannot look up %s: %s", where,
+                       gai_strerror(failure));
     if (failure)
         return err_set(err, -E_BAD_VALUE, "\"%s\" is no address to listen on: %s", where,
                        gai_strerror(failure));

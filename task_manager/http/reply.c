@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "exchange.h"
+#include "json_read.h"
 #include "log.h"
 #include "metrics.h"
 #include "range.h"
@@ -131,7 +132,7 @@ static void answer_problem(struct exchange *x, int status, const char *title,
     json_t *problem =
         json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", title, "status",
                   status, "detail", detail, "error", short_error ? short_error : title);
-    char *text = problem ? json_dumps(problem, JSON_COMPACT) : NULL;
+    char *text = problem ? json_text(problem, JSON_COMPACT) : NULL;
 
     json_decref(problem);
     answer_bytes(x, status, "application/problem+json", text, text ? strlen(text) : 0);

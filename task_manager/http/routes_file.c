@@ -10,11 +10,13 @@
 
 /* -- upload -- */
 
-static int sink_begin(void *context, int64_t expected_size, void **ret_sink, struct err *err)
+static int sink_begin(void *context, const struct exchange *x, int64_t expected_size,
+                      void **ret_sink, struct err *err)
 {
     const struct api *api = context;
     struct service_upload *u = NULL;
-    int rc = service_upload_begin(api->service, expected_size, &u, err);
+    bool has_key = exchange_header(x, "Idempotency-Key") != NULL;
+    int rc = service_upload_begin(api->service, expected_size, has_key, &u, err);
 
     *ret_sink = u;
     return rc;
@@ -58,9 +60,11 @@ static int read_upload_request(struct exchange *x, const struct upload *up,
     snprintf(request->queue, sizeof request->queue, "%s", queue ? queue : "");
     if (!on_bad_row)
         return 0;
+    if (!task_word_is_valid(on_bad_row)) /* what may be no JSON either */
+        return err_set(err, -E_BAD_VALUE, "on_bad_row: must be fail or skip");
     *ret_params = json_text_take(json_pack("{s:s}", "on_bad_row", on_bad_row));
     request->params = *ret_params;
-    return *ret_params ? 0 : err_set(err, -E_BAD_VALUE, "on_bad_row: must be fail or skip");
+    return *ret_params ? 0 : err_set(err, -E_NO_MEMORY, "no memory for params");
 }
 
 void route_upload(struct exchange *x, void *context)

@@ -30,14 +30,16 @@ void route_ready(struct exchange *x, void *context)
 
     service_readiness(api->service, &r);
     if (!r.is_ready && log_brake_pass(&brake, &held))
-        log_warn("http.not_ready", LOG_S("store", r.store), LOG_S("disk", r.disk));
+        log_warn("http.not_ready", LOG_S("store", r.store), LOG_S("disk", r.disk),
+                 LOG_S("relay", r.relay_ok ? "ok" : "behind"));
     /* What is wrong may name users, hosts and paths: that is for the log. */
-    const char *store = strcmp(r.store, "ok") == 0 ? "ok" : "unavailable";
-    const char *disk = strcmp(r.disk, "ok") == 0 ? "ok" : "low";
+    const char *store = r.store_rc ? "unavailable" : "ok";
+    const char *disk = !r.disk_rc ? "ok" : r.disk_rc == -E_NO_SPACE ? "low" : "unavailable";
     reply_json_take(x, r.is_ready ? 200 : 503,
-                    json_text_take(json_pack("{s:s,s:s,s:s,s:s,s:{s:I,s:I}}", "status",
+                    json_text_take(json_pack("{s:s,s:s,s:s,s:s,s:s,s:{s:I,s:I}}", "status",
                                              r.is_ready ? "ready" : "not ready", "store", store,
-                                             "disk", disk, "broker", r.broker, "outbox", "rows",
+                                             "disk", disk, "broker", r.broker, "relay",
+                                             r.relay_ok ? "ok" : "behind", "outbox", "rows",
                                              (json_int_t)r.outbox, "oldest_ms",
                                              (json_int_t)r.outbox_oldest_ms)));
 }

@@ -43,7 +43,7 @@ static int read_submit(const char *body, size_t len, struct submit_request *requ
     if (!rc)
         rc = read_run_at(run_at, &request->run_at_ms, err);
     if (!rc && params) {
-        *ret_params = json_dumps(params, JSON_COMPACT | JSON_SORT_KEYS);
+        *ret_params = json_text(params, JSON_COMPACT | JSON_SORT_KEYS);
         if (!*ret_params)
             rc = err_set(err, -E_NO_MEMORY, "no memory for params");
     }

@@ -111,7 +111,7 @@ void route_task_list(struct exchange *x, void *context)
     }
     json_t *tasks = json_array();
     for (size_t i = 0; i < list.count; i++)
-        json_array_append_new(tasks, task_entry_to_json(&list.items[i]));
+        tasks = json_append_take(tasks, task_entry_to_json(&list.items[i]));
     task_list_release(&list);
     bool more = page.filter.offset + page.size < total;
     reply_json_take(x, 200,
@@ -212,13 +212,13 @@ void route_status_get(struct exchange *x, void *context)
     if (t.state == TASK_DONE && t.output.key[0]) {
         snprintf(link, sizeof link, "%.400s/v1/data_processor/download/%s",
                  exchange_base_url(x), id);
-        json_object_set_new(object, "download_link", json_string(link));
+        object = json_member_take(object, "download_link", json_string(link));
     } else if (t.state == TASK_PROCESSING) {
-        json_object_set_new(object, "progress", json_real(t.progress));
+        object = json_member_take(object, "progress", json_real(t.progress));
     } else if (t.state == TASK_FAILED) {
-        json_object_set_new(object, "error", json_string(t.error.message));
-        json_object_set_new(object, "error_class",
-                            json_string(error_class_name(t.error.class)));
+        object = json_member_take(object, "error", json_string(t.error.message));
+        object = json_member_take(object, "error_class",
+                                  json_string(error_class_name(t.error.class)));
     }
     task_release(&t);
     reply_json_take(x, 200, json_text_take(object));

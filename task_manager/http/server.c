@@ -34,6 +34,7 @@
  * - What 0.9 refuses itself when it is strict (no Host, a space in the target) it answers with
  *   two heads, so there it is not strict: the gate refuses both. (It still does so for a
  *   Content-Length that is no number; the connection closes.)
+ * - 128 events at once on one thread are left lying: see epoll_wait.c.
  * - A reply can be queued before or after the body, not within: see refuse_within_body. */
 #include <assert.h>
 #include <microhttpd.h>
@@ -44,6 +45,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -72,7 +74,7 @@ struct http_server {
     struct http_options options;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
-    struct executor *executor;
+    struct executor *executor, *probes;
     struct deadline *deadline;
     struct body_budget bodies;
     atomic_int connections;
@@ -199,15 +201,16 @@ static enum MHD_Result run_inline(struct exchange *x)
 
 static void hand_over(struct exchange *x)
 {
-    bool is_worker = x->match.route->lane == HTTP_LANE_WORKER;
+    enum http_lane lane = x->match.route->lane;
+    struct executor *e = lane == HTTP_LANE_PROBE ? x->server->probes : x->server->executor;
 
     x->stage = EXCHANGE_HANDLING;
     x->job.run = job_run;
     x->job.drop = job_drop;
     conn_enter(x->conn, CONN_HANDLING);
     MHD_suspend_connection(x->transport);
-    int result = executor_submit(x->server->executor,
-                                 is_worker ? EXECUTOR_RESERVED : EXECUTOR_COMMON, &x->job);
+    int result = executor_submit(
+        e, lane == HTTP_LANE_COMMON ? EXECUTOR_COMMON : EXECUTOR_RESERVED, &x->job);
     if (result == -E_OVERLOAD)
         reply_problem(x, 503, NULL, "too many requests are waiting");
     else if (result < 0)
@@ -396,12 +399,22 @@ static void on_panic(void *cls, const char *file, unsigned line, const char *rea
     abort();
 }
 
+/* Whether the library has closed the socket when it fails depends on how far it came. */
+static void close_if_still(int fd, const struct stat *socket)
+{
+    struct stat now;
+
+    if (fstat(fd, &now) == 0 && now.st_dev == socket->st_dev && now.st_ino == socket->st_ino)
+        close(fd);
+}
+
 static int start_listener(struct http_server *s, const char *where, struct err *err)
 {
     const struct http_options *o = &s->options;
     struct listener *l = &s->listeners[s->listener_count];
     /* Only a backstop for the sweeper, which is exact and sees progress the library cannot. */
     int64_t timeout_s = 4 * o->idle_timeout_ms / 1000 + 1;
+    struct stat socket = {0};
     int fd = -1;
 
     if (s->listener_count == LISTENERS_MAX)
@@ -410,6 +423,7 @@ static int start_listener(struct http_server *s, const char *where, struct err *
     if (result < 0)
         return result;
     l->server = s;
+    fstat(fd, &socket);
     struct MHD_OptionItem options[] = {
         {MHD_OPTION_LISTEN_SOCKET, fd, NULL},
         {MHD_OPTION_THREAD_POOL_SIZE, o->threads > 1 ? o->threads : 0, NULL},
@@ -428,7 +442,7 @@ static int start_listener(struct http_server *s, const char *where, struct err *
                                  0, may_accept, l, on_request, l, MHD_OPTION_ARRAY, options,
                                  MHD_OPTION_END);
     if (!l->daemon) {
-        /* Whether the library has closed fd by now depends on how far it came. */
+        close_if_still(fd, &socket);
         return err_set(err, -E_UNAVAILABLE, "cannot start the HTTP server on %s", where);
     }
     s->listener_count++;
@@ -448,6 +462,8 @@ static int start_all(struct http_server *s, struct err *err)
         result = executor_start(o->handler_threads,
                                 (size_t)o->handler_threads * QUEUED_PER_HANDLER_THREAD,
                                 &s->executor, err);
+    if (result == 0)
+        result = executor_start(1, QUEUED_PER_HANDLER_THREAD, &s->probes, err);
     for (const char *at = o->listen; result == 0;) {
         at = config_list_next(at, where, sizeof where);
         if (!at)
@@ -539,6 +555,8 @@ static void end_requests(struct http_server *s)
 
     deadline_cut_all(s->deadline);
     executor_stop(s->executor);
+    if (s->probes)
+        executor_stop(s->probes);
     while ((active = wait_until_idle(s, STOP_LOOK_MS)) > 0) {
         deadline_cut_all(s->deadline);
         if (clock_mono_ms() < remind_ms)
@@ -562,6 +580,7 @@ void http_server_stop_free(struct http_server *s, int64_t grace_ms)
     for (size_t i = 0; i < s->listener_count; i++)
         MHD_stop_daemon(s->listeners[i].daemon);
     executor_free(s->executor);
+    executor_free(s->probes);
     deadline_stop_free(s->deadline);
     pthread_cond_destroy(&s->idle);
     pthread_mutex_destroy(&s->lock);

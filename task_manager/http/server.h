@@ -40,8 +40,9 @@ enum http_lane {
     HTTP_LANE_COMMON, /* on a handler thread */
     HTTP_LANE_WORKER, /* the same, but some of the threads are kept free for these (executor.h):
                        * leases must be renewed although everything else is waiting */
-    HTTP_LANE_INLINE  /* on the byte-moving thread itself: for handlers that never block and
-                       * reply before they return. Answered whatever the others wait for */
+    HTTP_LANE_PROBE, /* on a thread of its own: for health checks that answer in bounded time */
+    HTTP_LANE_INLINE /* on the byte-moving thread itself: for handlers that never block and
+                      * reply before they return. Answered whatever the others wait for */
 };
 
 enum { HTTP_PARAM_MAX = 2 };
@@ -56,9 +57,10 @@ struct http_route {
 
 /* Where upload bytes go. Called on a byte-moving thread, in order. */
 struct http_sink {
-    /* Before the first byte, when the header is known; a failure is answered at once (413,
+    /* Before the first byte, when the header of x is known; a failure is answered at once (413,
      * 429, 507, …) without reading the body. expected_size is -1 when chunked. */
-    int (*begin)(void *context, int64_t expected_size, void **ret_sink, struct err *err);
+    int (*begin)(void *context, const struct exchange *x, int64_t expected_size,
+                 void **ret_sink, struct err *err);
     int (*write)(void *sink, const void *bytes, size_t len, struct err *err);
     void (*abort_free)(void *sink); /* of a sink that no handler has taken */
 };

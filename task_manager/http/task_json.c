@@ -1,6 +1,7 @@
 #include "task_json.h"
 
 #include "clock.h"
+#include "json_read.h"
 
 static json_t *time_to_json(int64_t ms)
 {
@@ -92,8 +93,8 @@ json_t *attempts_to_json(const struct attempt *items, size_t count)
 {
     json_t *array = json_array();
 
-    for (size_t i = 0; array && i < count; i++)
-        json_array_append_new(array, attempt_to_json(&items[i]));
+    for (size_t i = 0; i < count; i++)
+        array = json_append_take(array, attempt_to_json(&items[i]));
     return array;
 }
 
@@ -101,7 +102,7 @@ json_t *events_to_json(const struct task_event *items, size_t count)
 {
     json_t *array = json_array();
 
-    for (size_t i = 0; array && i < count; i++)
-        json_array_append_new(array, event_to_json(&items[i]));
+    for (size_t i = 0; i < count; i++)
+        array = json_append_take(array, event_to_json(&items[i]));
     return array;
 }

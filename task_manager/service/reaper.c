@@ -1,4 +1,4 @@
-/* reaper.c - takes tasks back from workers that fell silent, and keeps house.
+/* reaper.c - takes tasks back from workers that fell silent.
  *
  * Several task managers may reap the same database: each return is a guarded move (same
  * token, lease still expired), so only one of them makes it. */
@@ -13,7 +13,7 @@
 #include "metrics.h"
 #include "service_internal.h"
 
-enum { ROUND_MS = 1000, HOUSEKEEPING_MS = 60000, BATCH = 64, KEYS_BATCH = 1000 };
+enum { ROUND_MS = 1000, BATCH = 64 };
 
 static struct task_move move_for(const struct service *s, const struct expired *e)
 {
@@ -87,27 +87,6 @@ static int refresh_counts(struct service *s, struct err *err)
     return 0;
 }
 
-static void keep_house(struct service *s)
-{
-    const struct config *c = s->parts.config;
-    struct err why = ERR_INIT;
-    uint64_t parts = 0;
-    int64_t keys = 0;
-
-    FAILPOINT(house_begun);
-    if (objstore_sweep_parts(s->parts.objects, c->sweep_after_ms, &parts, &why))
-        log_warn("sweep.failed", LOG_S("reason", why.text));
-    else if (parts)
-        log_info("sweep.parts_removed", LOG_I("count", parts));
-    FAILPOINT(house_swept);
-    do {
-        if (store_forget_keys(s->parts.store, c->idempotency_ttl_ms, KEYS_BATCH, &keys, &why)) {
-            log_warn("sweep.failed", LOG_S("reason", why.text));
-            break;
-        }
-    } while (keys == KEYS_BATCH && !rounds_is_stopping(&s->reaper));
-}
-
 void reaper_begin(struct service *s, struct reaper *r)
 {
     *r = (struct reaper){.reap_at = clock_mono_ms() + s->parts.config->lease_ms};
@@ -130,10 +109,6 @@ void reaper_round(struct service *s, struct reaper *r)
         log_event(r->was_failing ? LOG_ERROR : LOG_INFO,
                   r->was_failing ? "store.failing" : "store.recovered",
                   LOG_S("reason", why.text));
-    }
-    if (clock_mono_ms() >= r->house_at) {
-        keep_house(s);
-        r->house_at = clock_mono_ms() + HOUSEKEEPING_MS;
     }
 }
 

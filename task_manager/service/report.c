@@ -24,28 +24,27 @@ static void refuse(struct report_verdict *v, enum report_word word, const char *
     snprintf(v->detail, sizeof v->detail, "%s", detail);
 }
 
-/* The attempt whose folder the key lies in, processed_data/<task>/<attempt>/<name>; 0 for any
- * other key. */
-static int attempt_of_key(const char *task_id, const char *key)
+/* The attempt of this task in whose folder the key lies, or 0. */
+static int own_attempt_of_key(const char *task_id, const char *key)
 {
-    char prefix[64], *end;
-    int len = snprintf(prefix, sizeof prefix, "processed_data/%s/", task_id);
+    char id[ID_TEXT_MAX];
+    int attempt = attempt_of_key(key, id);
 
-    if (strncmp(key, prefix, (size_t)len) != 0)
-        return 0;
-    long number = strtol(key + len, &end, 10);
-    return *end == '/' && number > 0 && number < INT32_MAX ? (int)number : 0;
+    return attempt && strcmp(id, task_id) == 0 ? attempt : 0;
 }
 
-/* Does the attempt that reports still own the task? */
-static bool is_owner(struct service *s, const struct report *r)
+/* Does the attempt that reports still own the task? A store that does not answer fails the
+ * call: taken for a no, it would let through what was refused. */
+static int find_owner(struct service *s, const struct report *r, bool *ret_owner,
+                      struct err *err)
 {
     struct renewal renewal = {.progress = -1};
 
     memcpy(renewal.task_id, r->task_id, sizeof renewal.task_id);
     memcpy(renewal.token, r->token, sizeof renewal.token);
-    return store_renew(s->parts.store, &renewal, 1, s->parts.config->lease_ms, NULL) == 0 &&
-           renewal.ok;
+    int rc = store_renew(s->parts.store, &renewal, 1, s->parts.config->lease_ms, err);
+    *ret_owner = !rc && renewal.ok;
+    return rc;
 }
 
 /* What is wrong with the output, if anything, in `v`. Only what the worker can mend counts;
@@ -56,7 +55,7 @@ static int check_output(struct service *s, const struct report *r, const struct 
     struct artifact seen;
     struct err why = ERR_INIT;
 
-    if (attempt_of_key(r->task_id, r->output.key) != t->attempt) {
+    if (own_attempt_of_key(r->task_id, r->output.key) != t->attempt) {
         refuse(v, REPORT_REFUSED, "output.key: lies outside the attempt's output_prefix");
         return 0;
     }
@@ -70,7 +69,25 @@ static int check_output(struct service *s, const struct report *r, const struct 
     return 0;
 }
 
-/* Decides between another attempt and the end. */
+/* The end of a task that kills its processes: the sentence says how the last one died. */
+static void tell_poison(const struct report *r, const struct task *t, struct task_move *move)
+{
+    char how[64] = "";
+
+    if (r->usage.signal)
+        snprintf(how, sizeof how,
+                 ", the last by signal %d with a peak memory of %" PRId64 " MiB",
+                 r->usage.signal, r->usage.peak_rss_bytes >> 20);
+    move->to = TASK_FAILED;
+    move->delay_ms = 0;
+    snprintf(move->error.code, sizeof move->error.code, "poison");
+    snprintf(move->error.message, sizeof move->error.message,
+             "given up after %d crashed attempts%s: %.400s", t->crashes + 1, how,
+             r->error.message);
+}
+
+/* Decides between another attempt and the end. What was read cannot change before the move:
+ * only the end of an attempt counts a crash, and the token admits no other end than this. */
 static void plan_failure(struct service *s, const struct report *r, const struct task *t,
                          struct task_move *move)
 {
@@ -79,6 +96,8 @@ static void plan_failure(struct service *s, const struct report *r, const struct
 
     move->to = decision.to;
     move->delay_ms = decision.delay_ms;
+    if (retry_is_poison((int)s->parts.config->max_crashes, r->error.class, t->crashes))
+        tell_poison(r, t, move);
 }
 
 /* Fits the move to the task as it is. Should it have moved on meanwhile, the token's guard in
@@ -100,7 +119,10 @@ static int consult_task(struct service *s, const struct report *r, struct draft 
         plan_failure(s, r, &t, &d->move);
     else if (t.state == TASK_PROCESSING)
         rc = check_output(s, r, &t, v, err);
-    d->is_ready = !rc && (v->word != REPORT_REFUSED || !is_owner(s, r));
+    bool is_owner = false;
+    if (!rc && v->word == REPORT_REFUSED)
+        rc = find_owner(s, r, &is_owner, err);
+    d->is_ready = !rc && !is_owner;
     task_release(&t);
     return rc;
 }
@@ -117,8 +139,9 @@ static int draft_move(struct service *s, const char *worker, const struct report
         .output = r->output,
         .result = r->result,
         .actor = worker,
-        .detail = r->error.message,
     };
+    d->move.detail =
+        d->move.error.message; /* as it is in the end; drafts stay in their place */
     memcpy(d->move.id, r->task_id, sizeof d->move.id);
     memcpy(d->move.token, r->token, sizeof d->move.token);
     if (r->outcome == ATTEMPT_FAILED || r->output.key[0])
@@ -127,24 +150,18 @@ static int draft_move(struct service *s, const char *worker, const struct report
     return 0;
 }
 
-/* Files of an attempt that lost its task are nobody's. Whoever reports has proved nothing, so
- * only what no attempt can be writing or have delivered is removed. */
+/* Files of an attempt that lost its task are nobody's. Whoever reports has proved nothing, but
+ * the sweep takes only what no attempt can be writing or has delivered. */
 static void sweep_stale_output(struct service *s, const struct report *r)
 {
-    struct task t;
-    bool used = true;
-    int attempt = attempt_of_key(r->task_id, r->output.key);
+    int attempt = own_attempt_of_key(r->task_id, r->output.key);
+    struct err why = ERR_INIT;
 
-    if (attempt == 0 || store_get(s->parts.store, r->task_id, &t, NULL) != 0)
+    if (!attempt)
         return;
-    bool is_over = t.state != TASK_PROCESSING && t.state != TASK_DONE;
-    bool is_garbage = attempt < t.attempt || (attempt == t.attempt && is_over);
-    task_release(&t);
-    if (is_garbage && store_key_in_use(s->parts.store, r->output.key, &used, NULL) == 0 &&
-        !used) {
-        FAILPOINT(report_sweeping);
-        objstore_delete(s->parts.objects, r->output.key, NULL);
-    }
+    FAILPOINT(report_sweeping);
+    if (sweep_attempt(s, r->task_id, attempt, &why))
+        log_warn("sweep.failed", LOG_S("task_id", r->task_id), LOG_S("reason", why.text));
 }
 
 static void settle(struct service *s, const struct report *r, const struct draft *d,

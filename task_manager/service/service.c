@@ -102,6 +102,20 @@ int service_check_types(const struct config *config, struct err *err)
     return 0;
 }
 
+enum { ROUNDS_MAX = 3 + PROBE__COUNT };
+
+static size_t all_rounds(struct service *s, struct rounds *ret[ROUNDS_MAX])
+{
+    size_t count = 0;
+
+    ret[count++] = &s->reaper;
+    ret[count++] = &s->relay;
+    ret[count++] = &s->house;
+    for (int i = 0; i < PROBE__COUNT; i++)
+        ret[count++] = &s->probes[i].rounds;
+    return count;
+}
+
 int service_new(const struct service_parts *parts, struct service **ret, struct err *err)
 {
     struct service *s = calloc(1, sizeof *s);
@@ -111,8 +125,9 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     s->retry.base_ms = parts->config->retry_base_ms;
     s->retry.cap_ms = parts->config->retry_cap_ms;
     s->announce = broker_delivers(parts->publisher);
-    rounds_init(&s->reaper);
-    rounds_init(&s->relay);
+    struct rounds *all[ROUNDS_MAX];
+    for (size_t i = 0, count = all_rounds(s, all); i < count; i++)
+        rounds_init(all[i]);
     submit_group_init(&s->submits);
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
@@ -133,6 +148,10 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     if (rc)
         return rc;
     rc = claim_hub_start(s->hub, err);
+    if (!rc)
+        rc = probes_start(s, err);
+    if (!rc)
+        rc = rounds_start(&s->house, housekeeping_run, s, err);
     if (!rc && s->announce)
         rc = rounds_start(&s->relay, relay_run, s, err);
     if (!rc) /* last: it pokes the others */
@@ -159,13 +178,16 @@ void service_stop_free(struct service *s)
 {
     if (!s)
         return;
+    rounds_stop(&s->house);
+    probes_stop(s);
     rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
     submit_group_release(&s->submits);
     pthread_mutex_destroy(&s->wakes.lock);
-    rounds_release(&s->reaper);
-    rounds_release(&s->relay);
+    struct rounds *all[ROUNDS_MAX];
+    for (size_t i = 0, count = all_rounds(s, all); i < count; i++)
+        rounds_release(all[i]);
     free(s);
 }
 

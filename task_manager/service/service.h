@@ -3,7 +3,8 @@
  * The door between HTTP and everything durable. No HTTP, no SQL, no JSON text here except
  * the opaque `params` and `result` of tasks. A service may be used from any thread; calls
  * block on the database and the disk. Its own threads are the claim hub (answers long
- * polls), the reaper (expired leases, housekeeping) and the outbox relay (publishes). */
+ * polls), the reaper (expired leases), the outbox relay (publishes), housekeeping, and a
+ * probe each for store and disk. */
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H
 
@@ -57,14 +58,14 @@ struct submit_request {
 };
 
 /* 0: *ret is durable (accepted or replayed). E_BAD_VALUE: unknown type, bad queue, params or
- * key; E_MISMATCH: the key was used for something else; E_OVERLOAD: the backlog is full;
- * store errors. After E_UNKNOWN_OUTCOME the task may exist. */
+ * key; E_MISMATCH: the key was used for something else; E_OVERLOAD: the backlog is full, and
+ * this is no repeat; store errors. After E_UNKNOWN_OUTCOME the task may exist. */
 int service_submit(struct service *s, const struct submit_request *request,
                    struct submit_result *ret, struct err *err);
 
 struct submit_reply {
-    /* Called exactly once, from the calling thread or later from another; result is borrowed,
-     * and NULL after a failure. */
+    /* Called exactly once, from the calling thread or later from another. result is borrowed
+     * and means something when rc is 0. */
     void (*answer)(void *arg, int rc, const struct submit_result *result,
                    const struct err *err);
     void *arg;
@@ -95,9 +96,10 @@ int service_check_backlog(struct service *s, struct err *err);
 
 struct service_upload;
 
-/* expected_size -1: not known. E_TOO_BIG, E_NO_SPACE, E_OVERLOAD before a byte is read. */
-int service_upload_begin(struct service *s, int64_t expected_size, struct service_upload **ret,
-                         struct err *err);
+/* expected_size -1: not known. E_TOO_BIG, E_NO_SPACE, E_OVERLOAD before a byte is read. With
+ * has_key a full backlog is no reason yet: it may be a repeat, which its content decides. */
+int service_upload_begin(struct service *s, int64_t expected_size, bool has_key,
+                         struct service_upload **ret, struct err *err);
 int service_upload_write(struct service_upload *u, const void *bytes, size_t len,
                          struct err *err);
 void service_upload_abort_free(struct service_upload *u);
@@ -146,12 +148,16 @@ int service_report(struct service *s, const char *worker, const struct report *i
 /* -- health -- */
 
 struct readiness {
-    bool is_ready; /* store and disk usable and not stopping: work can be accepted */
+    bool is_ready;         /* store and disk usable and not stopping: work can be accepted */
+    int store_rc, disk_rc; /* 0, or an E_* code: E_NO_SPACE, ... */
     char store[ERR_TEXT_MAX], disk[ERR_TEXT_MAX]; /* "ok" or what is wrong */
+    bool relay_ok;                                /* messages wait no longer than allowed */
     const char *broker;                           /* "none", "up" or "down" */
     int64_t outbox, outbox_oldest_ms;             /* rows waiting for the relay */
 };
 
+/* Tries store and disk and answers within 1.5 s, also when they hang. Whoever asks at once
+ * shares a try. */
 void service_readiness(struct service *s, struct readiness *ret);
 
 #endif

@@ -43,6 +43,21 @@ struct wakes {
     size_t count;
 };
 
+/* One part of readiness: a thread that tries it when asked. */
+struct probe {
+    struct rounds rounds;
+    struct service *service;
+    int (*attempt)(struct service *s, struct err *err);
+    pthread_mutex_t lock; /* of all below */
+    pthread_cond_t found;
+    uint64_t begun, ended; /* numbers of tries */
+    int64_t began_ms;      /* monotonic, of the latest */
+    int rc;                /* of the last that ended, and */
+    char finding[ERR_TEXT_MAX];
+};
+
+enum { PROBE_STORE, PROBE_DISK, PROBE__COUNT };
+
 struct service {
     struct service_parts parts;
     struct retry_policy retry;
@@ -50,7 +65,8 @@ struct service {
     struct claim_hub *hub;
     struct submit_group submits;
     struct wakes wakes;
-    struct rounds reaper, relay;
+    struct rounds reaper, relay, house;
+    struct probe probes[PROBE__COUNT];
     atomic_bool stopping; /* not ready any more */
     /* From the last count; waiting moves along with what this manager does meanwhile. */
     atomic_llong waiting, outbox, outbox_oldest_ms;
@@ -79,11 +95,13 @@ void submit_group_release(struct submit_group *g);
 void submit_group_add(struct service *s, struct submit_job *job);
 /* The same for a job without `answer`: returns when it is done. */
 void submit_group_wait(struct service *s, struct submit_job *job);
+/* What follows from what the store said of a job. */
+void submit_settle(struct service *s, struct submit_job *job);
 /* Records jobs in one transaction, or one by one when one of them spoils it. */
 void submit_record(struct service *s, struct submit_job *const *jobs, size_t count);
 
 struct reaper {
-    int64_t house_at, reap_at; /* monotonic: no housekeeping, no reaping before */
+    int64_t reap_at; /* monotonic: no reaping before */
     bool was_failing;
 };
 
@@ -99,6 +117,23 @@ void relay_round(struct relay *r);
  * worker is to help. Only a hint, so it is not kept. */
 void relay_wake(struct service *s, const char *queue);
 void *relay_run(void *service);
+void *housekeeping_run(void *service);
+
+int probes_start(struct service *s, struct err *err);
+void probes_stop(struct service *s);
+
+/* The attempt whose folder the key lies in, processed_data/<task>/<attempt>/<name>, and its
+ * task; 0 for any other key. */
+int attempt_of_key(const char *key, char ret_task_id[ID_TEXT_MAX]);
+
+/* -- files that no task needs (sweep.c); each removes those that are there and are old enough
+ * -- */
+
+int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err);
+/* What an attempt that owns nothing any more has left. */
+int sweep_attempt(struct service *s, const char *task_id, int attempt, struct err *err);
+/* The files of tasks whose rows are gone. */
+int sweep_purged(struct service *s, const struct purged *items, size_t count, struct err *err);
 
 int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);
 int claim_hub_start(struct claim_hub *hub, struct err *err);

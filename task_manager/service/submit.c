@@ -120,17 +120,35 @@ static int prepare(struct service *s, const struct submit_request *request,
     return rc;
 }
 
+/* Fills the job, with room for it behind `ahead` others. A full backlog refuses what is new,
+ * but a repeat makes no task and gets its first answer: 1, and the job is done. */
+static int admit(struct service *s, const struct submit_request *request, int64_t ahead,
+                 struct submit_job *job)
+{
+    struct err ignored = ERR_INIT;
+    int rc = prepare(s, request, &job->item, &job->err);
+
+    if (rc || check_room(s, ahead + 1, &ignored) == 0)
+        return rc;
+    job->result.outcome = SUBMIT_ACCEPTED;
+    rc = job->item.key ? store_look_up(s->parts.store, &job->item, &job->result, &job->err) : 0;
+    if (!rc && job->result.outcome == SUBMIT_ACCEPTED)
+        return check_room(s, ahead + 1, &job->err);
+    if (!rc)
+        submit_settle(s, job);
+    return rc ? rc : 1;
+}
+
 int service_submit(struct service *s, const struct submit_request *request,
                    struct submit_result *ret, struct err *err)
 {
     struct submit_job job = {.err = ERR_INIT};
-    int rc = prepare(s, request, &job.item, err);
+    int rc = admit(s, request, 0, &job);
 
-    if (!rc)
-        rc = service_check_backlog(s, err);
-    if (rc)
-        return rc;
-    submit_group_wait(s, &job);
+    if (rc == 0)
+        submit_group_wait(s, &job);
+    else if (rc < 0)
+        job.rc = rc;
     *ret = job.result;
     return job.rc ? err_set(err, job.rc, "%s", job.err.text) : 0;
 }
@@ -157,21 +175,24 @@ void service_submit_later(struct service *s, const struct submit_request *reques
 {
     struct err why = ERR_INIT;
     struct later *l = calloc(1, sizeof *l);
-    int rc = l ? prepare(s, request, &l->job.item, &why)
-               : err_set(&why, -E_NO_MEMORY, "no memory for a submit");
 
-    if (!rc)
-        rc = service_check_backlog(s, &why);
-    if (rc) {
-        reply->answer(reply->arg, rc, NULL, &why);
+    if (!l) {
+        err_set(&why, -E_NO_MEMORY, "no memory for a submit");
+        reply->answer(reply->arg, why.code, NULL, &why);
         free(params_take);
-        free(l);
         return;
     }
-    l->reply = *reply;
-    l->params = params_take;
-    l->job.answer = answer_later;
-    submit_group_add(s, &l->job);
+    *l = (struct later){.job = {.err = ERR_INIT, .answer = answer_later},
+                        .reply = *reply,
+                        .params = params_take};
+    int rc = admit(s, request, 0, &l->job);
+    if (rc == 0) {
+        submit_group_add(s, &l->job);
+        return;
+    }
+    if (rc < 0)
+        l->job.rc = rc;
+    answer_later(&l->job);
 }
 
 /* -- many -- */
@@ -184,23 +205,20 @@ static void submit_part(struct service *s, struct submit_one *items, size_t coun
 {
     struct submit_job *ready[BULK_MAX];
     size_t ready_count = 0;
-    const int64_t room = s->parts.config->max_queued - atomic_load(&s->waiting);
 
     for (size_t i = 0; i < count; i++) {
-        struct submit_one *one = &items[i];
-        jobs[i] = (struct submit_job){.err = ERR_INIT};
-        if (!one->rc)
-            one->rc = prepare(s, &one->request, &jobs[i].item, &one->err);
-        if (!one->rc && (int64_t)ready_count >= room)
-            one->rc = check_room(s, (int64_t)ready_count + 1, &one->err);
-        if (!one->rc)
+        jobs[i] = (struct submit_job){.rc = items[i].rc, .err = items[i].err};
+        if (jobs[i].rc)
+            continue;
+        int rc = admit(s, &items[i].request, (int64_t)ready_count, &jobs[i]);
+        if (rc == 0)
             ready[ready_count++] = &jobs[i];
+        else if (rc < 0)
+            jobs[i].rc = rc;
     }
     if (ready_count)
         submit_record(s, ready, ready_count);
     for (size_t i = 0; i < count; i++) {
-        if (items[i].rc)
-            continue;
         items[i].rc = jobs[i].rc;
         items[i].err = jobs[i].err;
         items[i].result = jobs[i].result;

@@ -38,7 +38,7 @@ static bool may_be_ones_own(int rc)
     return rc != -E_UNAVAILABLE && rc != -E_UNKNOWN_OUTCOME;
 }
 
-static void settle(struct service *s, struct submit_job *job)
+void submit_settle(struct service *s, struct submit_job *job)
 {
     if (!job->rc && job->result.outcome == SUBMIT_MISMATCH) {
         job->rc = err_set(&job->err, -E_MISMATCH,
@@ -98,7 +98,7 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
         jobs[i]->err = why;
         if (!rc)
             jobs[i]->result = results[i];
-        settle(s, jobs[i]);
+        submit_settle(s, jobs[i]);
     }
     free(items);
     free(results);

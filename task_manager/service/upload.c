@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "failpoint.h"
 #include "log.h"
@@ -34,11 +35,11 @@ static int check_space(struct service *s, int64_t expected, struct err *err)
     return rc;
 }
 
-int service_upload_begin(struct service *s, int64_t expected_size, struct service_upload **ret,
-                         struct err *err)
+int service_upload_begin(struct service *s, int64_t expected_size, bool has_key,
+                         struct service_upload **ret, struct err *err)
 {
     char id[ID_TEXT_MAX], key[ARTIFACT_KEY_MAX];
-    int rc = service_check_backlog(s, err);
+    int rc = has_key ? 0 : service_check_backlog(s, err);
 
     if (!rc)
         rc = check_space(s, expected_size, err);
@@ -102,18 +103,19 @@ int service_upload_submit_free(struct service *s, struct service_upload *u,
     }
 
     struct objstore_put *put = u->put;
+    int hold = objstore_put_hold(put); /* no sweep takes the file before its task names it */
     free(u);
     int rc = objstore_put_commit_free(put, &request->input, err);
-    if (rc)
-        return rc;
-    rc = FAILPOINT_ERR(upload_stored, -E_UNAVAILABLE, err);
-    if (!rc)
-        rc = service_submit(s, request, ret, err);
-    if (rc == -E_UNKNOWN_OUTCOME)
-        return rc;
-    if (!rc && ret->outcome == SUBMIT_REPLAYED)
-        FAILPOINT(upload_replayed);
-    if (rc || ret->outcome == SUBMIT_REPLAYED)
-        drop_input(s, request->input.key);
+    if (!rc) {
+        rc = FAILPOINT_ERR(upload_stored, -E_UNAVAILABLE, err);
+        if (!rc)
+            rc = service_submit(s, request, ret, err);
+        if (!rc && ret->outcome == SUBMIT_REPLAYED)
+            FAILPOINT(upload_replayed);
+        if (rc != -E_UNKNOWN_OUTCOME && (rc || ret->outcome == SUBMIT_REPLAYED))
+            drop_input(s, request->input.key);
+    }
+    if (hold >= 0)
+        close(hold);
     return rc;
 }

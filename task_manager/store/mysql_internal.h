@@ -216,6 +216,8 @@ int my_task_state(struct my_conn *c, const char *id, enum task_state *ret, struc
 
 int my_submit(struct store *s, const struct submission *items, const size_t *order,
               size_t count, bool announce, struct submit_result *ret, struct err *err);
+int my_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+               struct err *err);
 int my_get(struct store *s, const char *id, struct task *ret, struct err *err);
 int my_list(struct store *s, const struct store_filter *filter, struct task_list *ret,
             int64_t *ret_total, struct err *err);
@@ -238,6 +240,8 @@ int my_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct er
 int my_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, struct err *err);
 int my_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
                    struct err *err);
-int my_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err);
+int my_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
+             size_t *ret_count, struct err *err);
+int my_key_uses(struct store *s, struct key_use *items, size_t count, struct err *err);
 
 #endif

@@ -26,10 +26,11 @@ static void assert_complete(const struct store_ops *ops)
     assert(ops->name && ops->scheme && ops->migrations);
     assert(ops->check_url && ops->open && ops->close && ops->ping);
     assert(ops->upgrade && ops->downgrade && ops->version);
-    assert(ops->submit && ops->get && ops->list && ops->attempts && ops->events && ops->counts);
+    assert(ops->submit && ops->look_up && ops->get && ops->list && ops->attempts &&
+           ops->events && ops->counts);
     assert(ops->claim && ops->renew && ops->move && ops->expired);
     assert(ops->outbox_take && ops->outbox_done && ops->outbox_give_up);
-    assert(ops->forget_keys && ops->key_in_use);
+    assert(ops->forget_keys && ops->purge && ops->key_uses);
 }
 
 static const struct store_ops *find_backend(const char *url, struct err *err)
@@ -199,6 +200,17 @@ int store_submit(struct store *s, const struct submission *items, size_t count, 
         FAILPOINT(submit_committed);
     free(order);
     return rc;
+}
+
+int store_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+                  struct err *err)
+{
+    int rc = submission_check(item, err);
+
+    assert(item->key);
+    ret->outcome = SUBMIT_ACCEPTED;
+    ret->id[0] = '\0';
+    return rc ? rc : s->ops->look_up(s, item, ret, err);
 }
 
 /* -- read -- */
@@ -387,10 +399,21 @@ int store_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_r
     return s->ops->forget_keys(s, ttl_ms, limit, ret_removed, err);
 }
 
-int store_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err)
+int store_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
+                size_t *ret_count, struct err *err)
 {
-    *ret_used = false;
-    return artifact_key_is_valid(key) ? s->ops->key_in_use(s, key, ret_used, err) : 0;
+    *ret_count = 0;
+    return s->ops->purge(s, age_ms, limit, ret, ret_count, err);
+}
+
+int store_key_uses(struct store *s, struct key_use *items, size_t count, struct err *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        assert(artifact_key_is_valid(items[i].key));
+        assert(!items[i].task_id[0] || id_is_valid(items[i].task_id));
+        items[i].is_named = items[i].exists = false;
+    }
+    return count ? s->ops->key_uses(s, items, count, err) : 0;
 }
 
 /* -- for the backends -- */
@@ -419,6 +442,12 @@ bool move_is_release(const struct task_move *m)
            m->outcome == ATTEMPT_RELEASED;
 }
 
+bool move_is_crash(const struct task_move *m)
+{
+    return m->from == TASK_PROCESSING && m->outcome == ATTEMPT_FAILED &&
+           m->error.class == ERROR_CRASH;
+}
+
 size_t store_fit(const char *text, size_t size)
 {
     size_t len = strnlen(text, size);
@@ -429,6 +458,15 @@ size_t store_fit(const char *text, size_t size)
     while (len > 0 && ((unsigned char)text[len] & 0xC0) == 0x80)
         len--;
     return len;
+}
+
+void id_floor(int64_t wall_ms, char ret_id[ID_TEXT_MAX])
+{
+    uint8_t bytes[ID_BYTES] = {0};
+
+    for (int i = 0; i < 6; i++)
+        bytes[i] = (uint8_t)(wall_ms >> (40 - 8 * i));
+    id_from_bytes(bytes, ret_id);
 }
 
 static int candidate_compare(const void *a, const void *b)

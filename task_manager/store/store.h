@@ -7,11 +7,11 @@
  *
  * A store may be used from any thread. Calls block on the database. Errors:
  * -E_UNAVAILABLE (database away; nothing was done), -E_UNKNOWN_OUTCOME (the link broke during
- * COMMIT and a look-up could not tell), -E_NO_SPACE, -E_NO_MEMORY, -E_CORRUPT, -E_TOO_BIG (a
- * text beyond what the database takes), -E_BUG. Deadlocks, lock waits and lost links are
- * retried inside, as whole transactions, up to five times within some ten seconds; a network
- * that is silent, not broken, is noticed after 20 s. A database without its tables is
- * -E_UNAVAILABLE. No call logs. */
+ * COMMIT and a look-up could not tell, or COMMIT could not be synced to disk), -E_NO_SPACE,
+ * -E_NO_MEMORY, -E_CORRUPT, -E_TOO_BIG (a text beyond what the database takes), -E_BUG.
+ * Deadlocks, lock waits and lost links are retried inside, as whole transactions, up to five
+ * times within some ten seconds; a network that is silent, not broken, is noticed after 20 s. A
+ * database without its tables is -E_UNAVAILABLE. No call logs. */
 #ifndef STORE_STORE_H
 #define STORE_STORE_H
 
@@ -78,6 +78,11 @@ struct submit_result {
  * 0 the rows are durable. */
 int store_submit(struct store *s, const struct submission *items, size_t count, bool announce,
                  struct submit_result *ret, struct err *err);
+
+/* Was the key of `item` used before? SUBMIT_REPLAYED or SUBMIT_MISMATCH as store_submit would
+ * say, SUBMIT_ACCEPTED when it was not. Writes nothing. */
+int store_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+                  struct err *err);
 
 /* -- read -- */
 
@@ -171,13 +176,14 @@ struct task_move {
     int64_t delay_ms;             /* to RECEIVED: run_at = now + delay */
     bool reset_attempts;          /* to RECEIVED by hand: the attempt budget starts anew, i.e.
                                    * max_attempts becomes the attempts already used plus the
-                                   * max_attempts of the submit */
+                                   * max_attempts of the submit, and crashes are forgotten */
     enum attempt_outcome outcome; /* for the running attempt, when from is PROCESSING. A move
                                    * to RECEIVED with ATTEMPT_RELEASED adds 1 to max_attempts:
                                    * handing a task back costs none of its attempts */
     struct attempt_usage usage;
     struct task_error error; /* class ERROR_NONE: none. Kept on the task for FAILED and
-                              * CANCELLED, and on the attempt */
+                              * CANCELLED, and on the attempt. The crash of a FAILED attempt
+                              * is counted on the task */
     struct artifact output;  /* for DONE; key "" for none */
     const char *result;      /* for DONE: JSON text or NULL */
     const char *actor;       /* for the event; cut to fit */
@@ -240,7 +246,31 @@ int store_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, str
 int store_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
                       struct err *err);
 
-/* Is `key` the input or output of any task? (for sweeping orphaned files) */
-int store_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err);
+struct purged {
+    char id[ID_TEXT_MAX];
+    char input_key[ARTIFACT_KEY_MAX], output_key[ARTIFACT_KEY_MAX]; /* "" for none */
+};
+
+/* Removes up to `limit` tasks that ended more than age_ms ago, with their attempts and events,
+ * and tells which; their files are the caller's business, afterwards. A task that somebody
+ * retries at the same moment is either gone for him or stays. Idempotency keys are left to
+ * their own age. Several managers may do this at once; claims do not wait for it longer than
+ * for any other write. */
+int store_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
+                size_t *ret_count, struct err *err);
+
+struct key_use {
+    char key[ARTIFACT_KEY_MAX]; /* valid */
+    char task_id[ID_TEXT_MAX];  /* the task in whose folder the file lies; "" for none */
+    /* out: */
+    bool is_named;         /* the input or output of any task, or a string in the result of
+                            * task_id */
+    bool exists;           /* not asked, and false, when named: is there a task task_id, and */
+    enum task_state state; /* what is it now */
+    int attempt;
+};
+
+/* Who still needs these files? In few queries for many keys. */
+int store_key_uses(struct store *s, struct key_use *items, size_t count, struct err *err);
 
 #endif

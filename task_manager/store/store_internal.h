@@ -54,6 +54,8 @@ struct store_ops {
     int (*version)(struct store *s, int *ret_version, struct err *err);
     int (*submit)(struct store *s, const struct submission *items, const size_t *order,
                   size_t count, bool announce, struct submit_result *ret, struct err *err);
+    int (*look_up)(struct store *s, const struct submission *item, struct submit_result *ret,
+                   struct err *err);
     int (*get)(struct store *s, const char *id, struct task *ret, struct err *err);
     int (*list)(struct store *s, const struct store_filter *filter, struct task_list *ret,
                 int64_t *ret_total, struct err *err);
@@ -76,7 +78,9 @@ struct store_ops {
     int (*outbox_give_up)(struct store *s, const int64_t *seqs, size_t count, struct err *err);
     int (*forget_keys)(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
                        struct err *err);
-    int (*key_in_use)(struct store *s, const char *key, bool *ret_used, struct err *err);
+    int (*purge)(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
+                 size_t *ret_count, struct err *err);
+    int (*key_uses)(struct store *s, struct key_use *items, size_t count, struct err *err);
 };
 
 struct store { /* first member of each backend's own */
@@ -95,8 +99,14 @@ void claimed_clear(struct claimed *items, size_t *count);
 /* Does this move hand an attempt back unfinished? */
 bool move_is_release(const struct task_move *m);
 
+/* Does this move end an attempt that crashed? */
+bool move_is_crash(const struct task_move *m);
+
 /* Bytes of text to keep so that it fits into `size` with its NUL, cut between characters. */
 size_t store_fit(const char *text, size_t size);
+
+/* The least id that is made from `wall_ms` on. */
+void id_floor(int64_t wall_ms, char ret_id[ID_TEXT_MAX]);
 
 /* A task that might be claimed; the best of several queues come first once sorted. */
 struct candidate {

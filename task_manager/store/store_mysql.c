@@ -237,6 +237,7 @@ const struct store_ops store_mysql_ops = {
     .downgrade = my_downgrade,
     .version = my_version,
     .submit = my_submit,
+    .look_up = my_look_up,
     .get = my_get,
     .list = my_list,
     .attempts = my_attempts,
@@ -250,5 +251,6 @@ const struct store_ops store_mysql_ops = {
     .outbox_done = my_outbox_done,
     .outbox_give_up = my_outbox_give_up,
     .forget_keys = my_forget_keys,
-    .key_in_use = my_key_in_use,
+    .purge = my_purge,
+    .key_uses = my_key_uses,
 };

@@ -131,6 +131,8 @@ static void bind_back(struct my_query *q, const struct task_move *m)
         my_int(q, m->delay_ms);
     my_int(q, m->reset_attempts);
     my_int(q, move_is_release(m));
+    my_int(q, m->reset_attempts);
+    my_int(q, move_is_crash(m));
 }
 
 static const struct task_error no_error;
@@ -163,6 +165,7 @@ static void bind_end(struct my_query *q, const struct task_move *m)
     my_int(q, (int64_t)output->size);
     my_text(q, output->sha256);
     my_text(q, kept_result(m));
+    my_int(q, move_is_crash(m));
 }
 
 static bool same_text(const char *a, const char *b)
@@ -173,7 +176,7 @@ static bool same_text(const char *a, const char *b)
 /* Would both write the same into their tasks' rows? */
 static bool same_writing(const struct task_move *a, const struct task_move *b)
 {
-    if (a->to != b->to)
+    if (a->to != b->to || move_is_crash(a) != move_is_crash(b))
         return false;
     if (a->to == TASK_RECEIVED)
         return a->delay_ms == b->delay_ms && a->reset_attempts == b->reset_attempts &&

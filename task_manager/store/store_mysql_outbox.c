@@ -1,4 +1,4 @@
-/* store_mysql_outbox.c - what the broker must be told, and forgetting idempotency keys. */
+/* store_mysql_outbox.c - what the broker must be told. */
 #include "mysql_internal.h"
 
 /* -- lists of row numbers -- */
@@ -126,34 +126,5 @@ int my_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outbox
         rc = my_transact((struct store_mysql *)s, take_body, &a, err);
     if (rc)
         *ret_count = 0;
-    return rc;
-}
-
-/* -- idempotency keys -- */
-
-struct forget_args {
-    int64_t ttl_ms, removed;
-    int limit;
-};
-
-static int forget_body(struct my_conn *c, void *arg, struct err *err)
-{
-    struct forget_args *a = arg;
-    struct my_query q;
-
-    my_begin(&q, c, MY_KEYS_FORGET);
-    my_int(&q, a->ttl_ms);
-    my_int(&q, a->limit);
-    return my_run(&q, &a->removed, err);
-}
-
-int my_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
-                   struct err *err)
-{
-    struct forget_args a = {ttl_ms, 0, limit};
-
-    int rc = my_transact((struct store_mysql *)s, forget_body, &a, err);
-    if (!rc)
-        *ret_removed = a.removed;
     return rc;
 }

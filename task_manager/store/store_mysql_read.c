@@ -43,6 +43,7 @@ void my_out_task(struct my_query *q, struct my_task_row *row)
     out_artifact(q, &row->input_size, &t->input);
     out_artifact(q, &row->output_size, &t->output);
     out_error(q, &row->error_class, &t->error);
+    my_out_small(q, &t->crashes);
     my_out_heap(q, &t->params);
     my_out_heap(q, &t->result);
 }
@@ -390,31 +391,4 @@ int my_counts(struct store *s, int64_t limit, struct store_counts *ret, struct e
     struct counts_args a = {limit, ret};
 
     return my_read((struct store_mysql *)s, counts_body, &a, err);
-}
-
-struct in_use_args {
-    const char *key;
-    bool *ret;
-};
-
-static int in_use_body(struct my_conn *c, void *arg, struct err *err)
-{
-    struct in_use_args *a = arg;
-    struct my_query q;
-    int used = 0;
-
-    my_begin(&q, c, MY_KEY_IN_USE);
-    my_text(&q, a->key);
-    my_text(&q, a->key);
-    my_out_small(&q, &used);
-    int rc = my_one(&q, err);
-    *a->ret = used != 0;
-    return rc < 0 ? rc : 0;
-}
-
-int my_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err)
-{
-    struct in_use_args a = {key, ret_used};
-
-    return my_read((struct store_mysql *)s, in_use_body, &a, err);
 }

@@ -19,8 +19,9 @@ struct submit_args {
     struct my_notice *notices;
 };
 
-/* Who has the key: this submit, or an earlier one of the same or of another request. */
-static int read_holder(struct my_conn *c, const struct submission *item,
+/* Who has the key: this submit, or an earlier one of the same or of another request. 0 when
+ * nobody. */
+static int find_holder(struct my_conn *c, const struct submission *item,
                        struct submit_result *ret, struct err *err)
 {
     struct my_query q;
@@ -32,16 +33,24 @@ static int read_holder(struct my_conn *c, const struct submission *item,
     my_out_id(&q, ret->id);
     my_out_text(&q, sha256, sizeof sha256);
     int rc = my_one(&q, err);
-    if (rc < 0)
+    if (rc <= 0)
         return rc;
-    if (rc == 0)
-        return err_set(err, -E_BUG, "an idempotency key was taken and is gone");
     if (strcmp(ret->id, item->task.id) == 0)
         ret->outcome = SUBMIT_ACCEPTED;
     else
         ret->outcome =
             strcmp(sha256, item->request_sha256) == 0 ? SUBMIT_REPLAYED : SUBMIT_MISMATCH;
-    return 0;
+    return 1;
+}
+
+static int read_holder(struct my_conn *c, const struct submission *item,
+                       struct submit_result *ret, struct err *err)
+{
+    int rc = find_holder(c, item, ret, err);
+
+    if (rc == 0)
+        return err_set(err, -E_BUG, "an idempotency key was taken and is gone");
+    return rc < 0 ? rc : 0;
 }
 
 /* The insert takes an exclusive lock whether the key is new or not, so those who come at
@@ -200,4 +209,26 @@ int my_submit(struct store *s, const struct submission *items, const size_t *ord
     free(a.events);
     free(a.notices);
     return rc;
+}
+
+struct look_up_args {
+    const struct submission *item;
+    struct submit_result *ret;
+};
+
+static int look_up_body(struct my_conn *c, void *arg, struct err *err)
+{
+    struct look_up_args *a = arg;
+
+    a->ret->outcome = SUBMIT_ACCEPTED;
+    int rc = find_holder(c, a->item, a->ret, err);
+    return rc < 0 ? rc : 0;
+}
+
+int my_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+               struct err *err)
+{
+    struct look_up_args a = {item, ret};
+
+    return my_read((struct store_mysql *)s, look_up_body, &a, err);
 }

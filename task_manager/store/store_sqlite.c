@@ -264,6 +264,7 @@ const struct store_ops store_sqlite_ops = {
     .downgrade = lite_downgrade,
     .version = lite_version,
     .submit = lite_submit,
+    .look_up = lite_look_up,
     .get = lite_get,
     .list = lite_list,
     .attempts = lite_attempts,
@@ -277,5 +278,6 @@ const struct store_ops store_sqlite_ops = {
     .outbox_done = lite_outbox_done,
     .outbox_give_up = lite_outbox_give_up,
     .forget_keys = lite_forget_keys,
-    .key_in_use = lite_key_in_use,
+    .purge = lite_purge,
+    .key_uses = lite_key_uses,
 };

@@ -18,6 +18,10 @@ static const char *const statements[LITE__COUNT] = {
 
 static int code_of(int rc)
 {
+    /* The frames of a COMMIT that could not be synced are in the log all the same: if this
+     * process ends before it writes over them, the next one finds them there. */
+    if (rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC)
+        return -E_UNKNOWN_OUTCOME;
     switch (rc & 0xFF) {
     case SQLITE_FULL:
         return -E_NO_SPACE;
@@ -113,6 +117,10 @@ static int open_settings(struct lite_conn *c, bool writer, struct err *err)
 
     if (rc != SQLITE_OK)
         return lite_fail(c->db, rc, "add the function now_ms", err);
+    /* SQLite takes what it can get: a file that it could open for reading only, if only for
+     * want of a descriptor at that moment, would refuse every write until the next start. */
+    if (writer && sqlite3_db_readonly(c->db, "main") != 0)
+        return err_set(err, -E_UNAVAILABLE, "sqlite could open the file for reading only");
     if (!writer)
         return lite_exec(c, "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;", err);
     rc = pragma_is(c, "PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "wal", err);

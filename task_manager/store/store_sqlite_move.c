@@ -45,6 +45,7 @@ static int move_back(struct lite_conn *c, const struct task_move *m, struct err 
     lite_int(&q, m->delay_ms);
     lite_int(&q, m->reset_attempts);
     lite_int(&q, move_is_release(m));
+    lite_int(&q, move_is_crash(m));
     return lite_run(&q, NULL, err);
 }
 
@@ -64,6 +65,7 @@ static int move_end(struct lite_conn *c, const struct task_move *m, struct err *
     lite_int(&q, (int64_t)output->size);
     lite_text(&q, output->sha256);
     lite_text(&q, is_done ? m->result : NULL);
+    lite_int(&q, move_is_crash(m));
     return lite_run(&q, NULL, err);
 }
 

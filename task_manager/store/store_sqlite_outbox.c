@@ -1,4 +1,4 @@
-/* store_sqlite_outbox.c - what the broker must be told, and forgetting idempotency keys. */
+/* store_sqlite_outbox.c - what the broker must be told. */
 #include "sqlite_internal.h"
 
 /* -- take -- */
@@ -115,33 +115,4 @@ int lite_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, stru
     struct seqs_args a = {seqs, count};
 
     return lite_write((struct store_sqlite *)s, give_up_body, &a, err);
-}
-
-/* -- idempotency keys -- */
-
-struct forget_args {
-    int64_t ttl_ms;
-    int limit, removed;
-};
-
-static int forget_body(struct lite_conn *c, void *arg, struct err *err)
-{
-    struct forget_args *a = arg;
-    struct lite_query q;
-
-    lite_begin(&q, c, LITE_KEYS_FORGET);
-    lite_int(&q, a->ttl_ms);
-    lite_int(&q, a->limit);
-    return lite_run(&q, &a->removed, err);
-}
-
-int lite_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
-                     struct err *err)
-{
-    struct forget_args a = {ttl_ms, limit, 0};
-
-    int rc = lite_write((struct store_sqlite *)s, forget_body, &a, err);
-    if (!rc)
-        *ret_removed = a.removed;
-    return rc;
 }

@@ -41,6 +41,7 @@ void lite_read_task(struct lite_query *q, struct task *ret)
     read_artifact(q, &ret->input);
     read_artifact(q, &ret->output);
     read_error(q, &ret->error);
+    ret->crashes = (int)lite_get_int(q);
     ret->params = lite_get_heap(q);
     ret->result = lite_get_heap(q);
 }
@@ -358,30 +359,4 @@ int lite_counts(struct store *s, int64_t limit, struct store_counts *ret, struct
     struct counts_args a = {limit, ret};
 
     return lite_read((struct store_sqlite *)s, counts_body, &a, err);
-}
-
-struct in_use_args {
-    const char *key;
-    bool *ret;
-};
-
-static int in_use_body(struct lite_conn *c, void *arg, struct err *err)
-{
-    struct in_use_args *a = arg;
-    struct lite_query q;
-
-    lite_begin(&q, c, LITE_KEY_IN_USE);
-    lite_text(&q, a->key);
-    int rc = lite_next(&q, err);
-    if (rc > 0)
-        *a->ret = lite_get_int(&q) != 0;
-    lite_end(&q);
-    return rc < 0 ? rc : 0;
-}
-
-int lite_key_in_use(struct store *s, const char *key, bool *ret_used, struct err *err)
-{
-    struct in_use_args a = {key, ret_used};
-
-    return lite_read((struct store_sqlite *)s, in_use_body, &a, err);
 }

@@ -14,8 +14,8 @@ struct submit_args {
     struct submit_result *ret;
 };
 
-/* Reads who has the key: an earlier submit of the same or of another request. */
-static int read_holder(struct lite_conn *c, const struct submission *item,
+/* Reads who has the key: an earlier submit of the same or of another request. 0 when nobody. */
+static int find_holder(struct lite_conn *c, const struct submission *item,
                        struct submit_result *ret, struct err *err)
 {
     struct lite_query q;
@@ -31,11 +31,20 @@ static int read_holder(struct lite_conn *c, const struct submission *item,
         rc = lite_row_ok(&q, err);
         ret->outcome =
             strcmp(sha256, item->request_sha256) == 0 ? SUBMIT_REPLAYED : SUBMIT_MISMATCH;
-    } else if (rc == 0) {
-        rc = err_set(err, -E_BUG, "an idempotency key was taken and is gone");
+        rc = rc ? rc : 1;
     }
     lite_end(&q);
     return rc;
+}
+
+static int read_holder(struct lite_conn *c, const struct submission *item,
+                       struct submit_result *ret, struct err *err)
+{
+    int rc = find_holder(c, item, ret, err);
+
+    if (rc == 0)
+        return err_set(err, -E_BUG, "an idempotency key was taken and is gone");
+    return rc < 0 ? rc : 0;
 }
 
 static int take_key(struct lite_conn *c, const struct submission *item,
@@ -134,4 +143,25 @@ int lite_submit(struct store *s, const struct submission *items, const size_t *o
     struct submit_args a = {items, order, count, announce, ret};
 
     return lite_write((struct store_sqlite *)s, submit_body, &a, err);
+}
+
+struct look_up_args {
+    const struct submission *item;
+    struct submit_result *ret;
+};
+
+static int look_up_body(struct lite_conn *c, void *arg, struct err *err)
+{
+    struct look_up_args *a = arg;
+    int rc = find_holder(c, a->item, a->ret, err);
+
+    return rc < 0 ? rc : 0;
+}
+
+int lite_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+                 struct err *err)
+{
+    struct look_up_args a = {item, ret};
+
+    return lite_read((struct store_sqlite *)s, look_up_body, &a, err);
 }

@@ -74,8 +74,14 @@ static bool run_one(struct lite_conn *c, struct lite_request *r)
 static int run_group(struct lite_conn *c, struct lite_request *group, struct err *err)
 {
     struct err ignored = ERR_INIT;
-    int rc = simple(c, LITE_BEGIN, err);
+    int rc = 0;
 
+    /* A rollback can fail too (it may need memory): what is left of that group goes now, or
+     * no transaction could be begun ever again. */
+    if (in_transaction(c))
+        rc = simple(c, LITE_ROLLBACK, err);
+    if (!rc)
+        rc = simple(c, LITE_BEGIN, err);
     if (rc)
         return rc;
     for (struct lite_request *r = group; r && !rc; r = r->next) {

@@ -1,79 +1,26 @@
 """faults.py - what the integration tests break: links, disks and servers."""
 
-import socket
 import subprocess
-import threading
+import sys
 import unittest
-import urllib.parse
 
-from support import REPO, cleanup_of, temp_dir
+from support import BIN, REPO, cleanup_of, temp_dir
+
+sys.path.append(str(REPO / "tests/support"))
+import tcp_proxy  # pylint: disable=wrong-import-position
 
 
-class Proxy:
-    """A TCP proxy that can be cut and mended."""
+proxy_servers = []  # one for all tests of a program, which ends with it
+
+
+class Proxy(tcp_proxy.Proxy):
+    """A link to the server that a URL names, gone with its owner."""
 
     def __init__(self, owner, url):
-        at = urllib.parse.urlsplit(url)
-        self.target = (at.hostname, at.port)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.url = url.replace(f"{at.hostname}:{at.port}", f"127.0.0.1:{self.port}")
-        self.is_cut, self.lock, self.open = False, threading.Lock(), []
-        threading.Thread(target=self._accept, daemon=True).start()
+        if not proxy_servers:
+            proxy_servers.append(tcp_proxy.ProxyServer(BIN))
+        super().__init__(proxy_servers[0], url)
         cleanup_of(owner)(self.close)
-
-    def cut(self):
-        """Ends what is open; what comes is ended at once."""
-        with self.lock:
-            self.is_cut = True
-            for sock in self.open:
-                self._end(sock)
-            self.open.clear()
-
-    def mend(self):
-        with self.lock:
-            self.is_cut = False
-
-    def close(self):
-        self.cut()
-        self._end(self.listener)
-
-    @staticmethod
-    def _end(sock):
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
-        sock.close()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            with self.lock:
-                server = None
-                if not self.is_cut:
-                    try:
-                        server = socket.create_connection(self.target)
-                    except OSError:
-                        pass
-                if server is None:
-                    client.close()
-                    continue
-                self.open += [client, server]
-            for pair in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    def _pump(self, source, sink):
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-        except OSError:
-            pass
-        self._end(source)
-        self._end(sink)
 
 
 def small_disk(owner, size):
@@ -89,6 +36,14 @@ def small_disk(owner, size):
                                 + done.stderr.decode().strip())
     cleanup_of(owner)(subprocess.run, ["umount", "-l", path], check=False)
     return path
+
+
+def mount(owner, path, mode):
+    """Mounts a small_disk again as "ro" or "rw"."""
+    subprocess.run(["mount", "-o", f"remount,{mode}", path], check=True, capture_output=True)
+    if mode == "ro":
+        cleanup_of(owner)(subprocess.run, ["mount", "-o", "remount,rw", path], check=False,
+                          capture_output=True)
 
 
 def servers(*arguments):

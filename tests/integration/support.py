@@ -254,7 +254,8 @@ def call(address, method, path, body=None, headers=None, data=None):
         try:
             connection.request(method, path, body, headers, encode_chunked=chunked)
         except (BrokenPipeError, ConnectionResetError):
-            pass
+            if connection.sock is None:  # it was the connect that failed
+                raise
         return Answer(connection.getresponse())
     finally:
         connection.close()
@@ -397,9 +398,9 @@ class Manager(Program):
     # what is on disk
 
     def stored(self):
-        """The files of the object store, as keys."""
-        return {str(path.relative_to(self.storage)) for path in self.storage.rglob("*")
-                if path.is_file()}
+        """The files of the object store, as keys. Folders may go while one looks."""
+        return {os.path.relpath(os.path.join(folder, name), self.storage)
+                for folder, _, names in os.walk(self.storage) for name in names}
 
     def leftovers(self):
         """Unfinished files, and inputs that no task refers to."""

@@ -7,8 +7,9 @@ import re
 import socket
 import sqlite3
 import time
+from pathlib import Path
 
-from faults import Proxy
+from faults import Proxy, mount, small_disk
 from support import (BACKEND, EXAMPLE, EXAMPLE_TOTALS, PATIENCE, REPO, UPLOAD, Case, Manager,
                      Program, Worker, call, fresh_database, main, only_on, read_answer, run,
                      temp_dir, wait_until)
@@ -22,6 +23,21 @@ def is_free(port):
         except OSError:
             return False
     return True
+
+
+def refusal(manager):
+    answer = manager.get("/readyz")
+    return answer if answer.status == 503 else None
+
+
+def post_later(owner, manager):
+    """A submit on a connection of its own, whose answer may take its time."""
+    sock = manager.connect()
+    owner.addCleanup(sock.close)
+    body = b'{"type": "noop"}'
+    sock.sendall(b"POST /v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                 b"Content-Length: %d\r\n\r\n" % len(body) + body)
+    return sock
 
 
 class FirstStart(Case):
@@ -194,7 +210,7 @@ class Health(Case):
         wait_until(lambda: manager.get("/readyz").json["broker"] != "down", "the broker")
         self.assertEqual(manager.get("/readyz").json, {
             "status": "ready", "store": "ok", "disk": "ok",
-            "broker": "none" if BACKEND == "sqlite" else "up",
+            "broker": "none" if BACKEND == "sqlite" else "up", "relay": "ok",
             "outbox": {"rows": 0, "oldest_ms": 0}})
 
     @only_on("mysql", "SQLite is a file beside the program")
@@ -211,6 +227,55 @@ class Health(Case):
         self.assertEqual(manager.get("/metrics").status, 200)
         proxy.mend()
         wait_until(lambda: manager.get("/readyz").status == 200, "the store to be back")
+
+    @only_on("mysql", "SQLite is a file beside the program")
+    def test_readiness_answers_while_every_thread_hangs_in_the_database(self):
+        folder = temp_dir(self)
+        proxy = Proxy(self, fresh_database(self, folder))
+        manager = Manager(self, folder, DATABASE_URL=proxy.url, HANDLER_THREADS=2).start()
+        proxy.mode("pause")
+        stuck = [post_later(self, manager) for _ in range(4)]
+        for _ in range(3):  # while it is being found out, and when it is known
+            answer = manager.get("/readyz")
+            self.assertEqual((answer.status, answer.json["store"]), (503, "unavailable"))
+            self.assertEqual(answer.json["disk"], "ok")
+            self.assertEqual(manager.get("/healthz").status, 200)
+        for sock in stuck:
+            self.assert_silent(sock)
+        proxy.mend()
+        answers = [read_answer(sock) for sock in stuck]
+        wait_until(lambda: manager.get("/readyz").status == 200, "the store to be back")
+        kept = {answer.json["task_id"] for answer in answers if answer.status == 202}
+        self.assertLessEqual(kept, {task["id"] for task in manager.tasks()})
+
+    def assert_silent(self, sock):
+        sock.setblocking(False)
+        with self.assertRaises(BlockingIOError):
+            sock.recv(1)
+        sock.settimeout(2 * PATIENCE)
+
+    def test_readiness_tells_of_a_disk_that_cannot_be_written(self):
+        disk = small_disk(self, "16M")
+        manager = Manager(self, STORAGE_URL=f"file:{disk}/store").start()
+        mount(self, disk, "ro")
+        answer = manager.get("/readyz")
+        self.assertEqual((answer.status, answer.json["disk"]), (503, "unavailable"))
+        self.assertEqual(answer.json["store"], "ok")
+        self.assertEqual(manager.get("/healthz").status, 200)
+        mount(self, disk, "rw")
+        self.assertEqual(manager.get("/readyz").status, 200)
+
+    @only_on("mysql", "without a broker nothing is relayed")
+    def test_messages_that_wait_too_long_make_it_unready_when_that_is_asked_for(self):
+        nobody = "amqp://guest:guest@127.0.0.1:1/"
+        patient = Manager(self, AMQP_URL=nobody).start()
+        patient.submit()
+        strict = Manager(self, AMQP_URL=nobody, READY_RELAY_LAG="10ms").start()
+        strict.submit()
+        answer = wait_until(lambda: refusal(strict), "the message to have waited too long")
+        self.assertEqual((answer.json["relay"], answer.json["store"]), ("behind", "ok"))
+        wait_until(lambda: patient.get("/readyz").json["outbox"]["oldest_ms"] > 10, "the same")
+        self.assertEqual(patient.get("/readyz").json["status"], "ready")
 
     @only_on("sqlite", "another way to hold up the database")
     def test_health_and_metrics_wait_for_no_database(self):
@@ -271,6 +336,16 @@ class Health(Case):
             self.assertLessEqual({"time", "level", "event"}, set(entry))
 
 
+def is_held(program, number):
+    """Has the program come so far that the signal no longer kills it?"""
+    if "manager.ready" in program.log():
+        return True  # it waits for the signal, which then does not show as blocked
+    status = Path(f"/proc/{program.pid}/status").read_text()
+    blocked = int(re.search(r"^SigBlk:\s*(\w+)", status, re.M).group(1), 16)
+    return Path(f"/proc/{program.pid}/exe").resolve().name == "task_manager" and (
+        blocked >> (number - 1) & 1)
+
+
 class Stopping(Case):
     GRACE = 8  # seconds; the program's own grace for open requests is 5
 
@@ -316,6 +391,34 @@ class Stopping(Case):
         self.stop_within_grace(manager)
         for worker in workers:
             worker.stop()
+
+    @only_on("mysql", "SQLite is a file beside the program")
+    def test_a_stop_ends_although_the_database_hangs(self):
+        folder = temp_dir(self)
+        proxy = Proxy(self, fresh_database(self, folder))
+        manager = Manager(self, folder, DATABASE_URL=proxy.url, HANDLER_THREADS=2).start()
+        kept = [manager.submit() for _ in range(3)]
+        proxy.mode("pause")
+        for _ in range(4):
+            post_later(self, manager)
+        self.assertEqual(manager.get("/readyz").status, 503)
+        manager.signal(15)
+        # By itself, at the latest when STOP_GRACE (1 s here, but at least 10) is over.
+        self.assertIn(manager.wait_exit(), (0, 111))
+        proxy.mend()
+        manager.start()
+        self.assertLessEqual(set(kept), {task["id"] for task in manager.tasks()})
+
+    def test_a_stop_at_any_moment_of_the_start_is_a_good_end(self):
+        folder = temp_dir(self)
+        url = fresh_database(self, folder)
+        for delay_ms in (0, 1, 5, 20, 50):
+            program = Program(self, "task_manager", folder, LISTEN="127.0.0.1:0", WORKERS=0,
+                              DATABASE_URL=url, STORAGE_URL=f"file:{folder}/store").launch()
+            wait_until(lambda program=program: is_held(program, 15), "SIGTERM to be held")
+            time.sleep(delay_ms / 1000)  # no matter which moment it is
+            program.signal(15)
+            self.assertEqual(program.wait_exit(), 0, program.log())
 
     def test_sigint_is_as_good_as_sigterm(self):
         manager = Manager(self).start()

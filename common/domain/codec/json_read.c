@@ -1,7 +1,9 @@
 #include "json_read.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 bool json_is_deeper(const json_t *value, int limit)
@@ -25,11 +27,41 @@ bool json_is_deeper(const json_t *value, int limit)
     return false;
 }
 
+/* jansson 2.14 tells many a failed allocation as a mistake in the text, and passes over others:
+ * json_dumps then leaves out the name of a member. So its allocations are watched. */
+static _Thread_local bool ran_short;
+
+static void *watched_malloc(size_t size)
+{
+    void *p = malloc(size);
+
+    ran_short |= !p;
+    return p;
+}
+
+static void set_watch(void)
+{
+    json_set_alloc_funcs(watched_malloc, free);
+}
+
+static void watch_memory(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, set_watch);
+    ran_short = false;
+}
+
 int json_read_deep_text(const char *text, size_t len, json_t **ret, struct err *err)
 {
     json_error_t why;
-    json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
 
+    watch_memory();
+    json_t *value = json_loadb(text, len, JSON_REJECT_DUPLICATES, &why);
+    if (ran_short) {
+        json_decref(value);
+        return err_set(err, -E_NO_MEMORY, "no memory to read JSON");
+    }
     if (!value)
         return err_set(err, -E_BAD_VALUE, "malformed JSON at line %d, column %d: %s", why.line,
                        why.column, why.text);
@@ -182,10 +214,40 @@ int json_read_object_open(const json_t *object, const char *path,
     return 0;
 }
 
+char *json_text(const json_t *value, size_t flags)
+{
+    watch_memory();
+    char *text = value ? json_dumps(value, flags) : NULL;
+    if (!ran_short)
+        return text;
+    free(text);
+    return NULL;
+}
+
 char *json_text_take(json_t *value)
 {
-    char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *text = json_text(value, JSON_COMPACT);
 
     json_decref(value);
     return text;
+}
+
+json_t *json_append_take(json_t *array, json_t *value)
+{
+    if (array && json_array_append_new(array, value) == 0)
+        return array;
+    if (!array)
+        json_decref(value);
+    json_decref(array);
+    return NULL;
+}
+
+json_t *json_member_take(json_t *object, const char *name, json_t *value)
+{
+    if (object && json_object_set_new(object, name, value) == 0)
+        return object;
+    if (!object)
+        json_decref(value);
+    json_decref(object);
+    return NULL;
 }

@@ -19,7 +19,8 @@ enum {
 };
 
 /* Parses one JSON value; duplicate members, NUL in strings, trailing data and nesting past
- * JSON_DEPTH_LIMIT are refused, with line and column. *ret is new: json_decref it. */
+ * JSON_DEPTH_LIMIT are refused (-E_BAD_VALUE), with line and column; -E_NO_MEMORY when that is
+ * all that is wrong. *ret is new: json_decref it. */
 int json_read_text(const char *text, size_t len, json_t **ret, struct err *err);
 
 /* The same without that limit (jansson's own is 2048): for a caller who checks the parts. */
@@ -54,7 +55,14 @@ int json_read_object_open(const json_t *object, const char *path,
 /* Is value nested deeper than `limit` levels? */
 bool json_is_deeper(const json_t *value, int limit);
 
-/* json_dumps in compact form and a decref; NULL when value is NULL or memory is short. */
+/* json_dumps with these flags, but whole or NULL: when value is NULL or memory is short. */
+char *json_text(const json_t *value, size_t flags);
+/* The same in compact form, and a decref. */
 char *json_text_take(json_t *value);
+
+/* Appends or adds `value` (taken) and returns the array or object; when one of both is NULL or
+ * memory is short nothing is left of either: NULL. */
+json_t *json_append_take(json_t *array, json_t *value);
+json_t *json_member_take(json_t *object, const char *name, json_t *value);
 
 #endif

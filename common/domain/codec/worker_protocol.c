@@ -137,17 +137,6 @@ static int list_decode(const struct list_reader *r, const char *text, size_t len
     return rc;
 }
 
-/* Appends to an array; NULL when either is NULL, so that a chain fails as a whole. */
-static json_t *append_or_drop(json_t *array, json_t *item)
-{
-    if (array && item && json_array_append_new(array, item) == 0)
-        return array;
-    if (!array)
-        json_decref(item);
-    json_decref(array);
-    return NULL;
-}
-
 static char *list_text(const char *name, json_t *array, const char *worker)
 {
     if (!array)
@@ -163,13 +152,13 @@ char *claim_request_encode(const struct claim_request *r)
     json_t *queues = json_array();
 
     for (size_t i = 0; i < r->queue_count; i++)
-        queues = append_or_drop(queues, json_string(r->queues[i]));
+        queues = json_append_take(queues, json_string(r->queues[i]));
     if (!queues)
         return NULL;
     json_t *root = json_pack("{s:s,s:o,s:i,s:I}", "worker", r->worker, "queues", queues,
                              "limit", r->limit, "wait_ms", (json_int_t)r->wait_ms);
-    if (root && r->task_id[0])
-        json_object_set_new(root, "task_id", json_string(r->task_id));
+    if (r->task_id[0])
+        root = json_member_take(root, "task_id", json_string(r->task_id));
     return json_text_take(root);
 }
 
@@ -280,7 +269,7 @@ static int work_from_json(const json_t *object, const char *path, void *out, str
     ret->lease_ms = capped_lease(lease_ms);
     ret->attempt = (int)attempt;
     ret->max_attempts = (int)max_attempts;
-    ret->params = params ? json_dumps(params, JSON_COMPACT) : strdup("{}");
+    ret->params = params ? json_text(params, JSON_COMPACT) : strdup("{}");
     return ret->params ? 0 : no_memory(err);
 }
 
@@ -305,7 +294,7 @@ char *work_list_encode(const struct work *items, size_t count)
     json_t *array = json_array();
 
     for (size_t i = 0; i < count; i++)
-        array = append_or_drop(array, work_to_json(&items[i]));
+        array = json_append_take(array, work_to_json(&items[i]));
     return list_text("tasks", array, NULL);
 }
 
@@ -368,9 +357,9 @@ char *heartbeat_list_encode(const char *worker, const struct heartbeat *items, s
     for (size_t i = 0; i < count; i++) {
         json_t *one =
             json_pack("{s:s,s:s}", "task_id", items[i].task_id, "token", items[i].token);
-        if (one && items[i].progress >= 0)
-            json_object_set_new(one, "progress", json_real(items[i].progress));
-        array = append_or_drop(array, one);
+        if (items[i].progress >= 0)
+            one = json_member_take(one, "progress", json_real(items[i].progress));
+        array = json_append_take(array, one);
     }
     return list_text("attempts", array, worker);
 }
@@ -412,10 +401,10 @@ char *heartbeat_verdicts_encode(const struct heartbeat_verdict *items, size_t co
     json_t *array = json_array();
 
     for (size_t i = 0; i < count; i++)
-        array = append_or_drop(array, json_pack("{s:s,s:b,s:I,s:s}", "task_id",
-                                                items[i].task_id, "held", items[i].held,
-                                                "lease_ms", (json_int_t)items[i].lease_ms,
-                                                "state", items[i].state));
+        array = json_append_take(array, json_pack("{s:s,s:b,s:I,s:s}", "task_id",
+                                                  items[i].task_id, "held", items[i].held,
+                                                  "lease_ms", (json_int_t)items[i].lease_ms,
+                                                  "state", items[i].state));
     return list_text("attempts", array, NULL);
 }
 
@@ -563,7 +552,7 @@ static int report_parts(const char *path, const json_t *output, const json_t *er
         rc = usage_from_json(usage, name, &ret->usage, err);
     if (rc || !result)
         return rc;
-    ret->result = json_dumps(result, JSON_COMPACT);
+    ret->result = json_text(result, JSON_COMPACT);
     if (!ret->result)
         return no_memory(err);
     if (strlen(ret->result) > RESULT_TEXT_MAX) {
@@ -622,7 +611,7 @@ char *report_list_encode(const char *worker, const struct report *items, size_t 
     json_t *array = json_array();
 
     for (size_t i = 0; i < count; i++)
-        array = append_or_drop(array, report_to_json(&items[i]));
+        array = json_append_take(array, report_to_json(&items[i]));
     return list_text("reports", array, worker);
 }
 
@@ -651,9 +640,9 @@ char *report_verdicts_encode(const struct report_verdict *items, size_t count)
 
     for (size_t i = 0; i < count; i++)
         array =
-            append_or_drop(array, json_pack("{s:s,s:s,s:s,s:s}", "task_id", items[i].task_id,
-                                            "status", report_words[items[i].word], "state",
-                                            items[i].state, "detail", items[i].detail));
+            json_append_take(array, json_pack("{s:s,s:s,s:s,s:s}", "task_id", items[i].task_id,
+                                              "status", report_words[items[i].word], "state",
+                                              items[i].state, "detail", items[i].detail));
     return list_text("reports", array, NULL);
 }
 

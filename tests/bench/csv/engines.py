@@ -68,12 +68,12 @@ PEERS = [
 ]
 
 
-def ours():
+def ours(*options):
     folder = Path(os.environ.get("SEGUE_BIN", REPO / "build/bin"))
     program = str(folder / OURS)
     return Engine(
         OURS,
-        lambda source, target: [program, "aggregate", source, target],
+        lambda source, target: [program, "aggregate", source, target, *options],
         lambda: first_line(program, "--version"),
     )
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from engines import OURS, REPO
 
-BEGIN, END = "<!-- tests/bench/csv/run: begin -->", "<!-- tests/bench/csv/run: end -->"
 SPREAD_MAX = 1.25
+LIMIT_SLACK = 16_000_000  # what a process may take beside its --memory, see docs/csv.md
 
 
 def fields_of(path):
@@ -122,6 +122,7 @@ class Report:
         self.args = args
         self.versions = versions
         self.shapes = []
+        self.limited = None
         self.wrong = False
         self.start_load, self.end_load = load(), ""
         self.day = time.strftime("%Y-%m-%d", time.gmtime())
@@ -131,6 +132,11 @@ class Report:
                          if runs and name not in shape["failures"]}
         self.wrong |= any(text.startswith("WRONG") for text in shape["failures"].values())
         self.shapes.append(shape)
+
+    def add_limited(self, limited):
+        self.limited = limited
+        peak = limited["runs"][-1]["sum"].peak
+        self.wrong |= not limited["same"] or peak > limited["runs"][-1]["limit"] + LIMIT_SLACK
 
     def finish(self):
         self.end_load = load()
@@ -144,7 +150,7 @@ class Report:
             f"- Command: `{self.command}`, {self.day}",
             f"- Machine: {cpu_name()}, {cores} cores, {memory('MemTotal') / 1e9:.0f} GB memory; {system_name()}, "
             f"Linux {platform.release()}; load {self.start_load} at the start, {self.end_load} at the end",
-            f"- Engines: {'; '.join([ours, *others])}",
+            f"- {'Engines' if others else 'Engine'}: {'; '.join([ours, *others])}",
         ]
 
     def overview(self):
@@ -183,7 +189,26 @@ class Report:
         lines += table(rows)
         return lines + ([""] + notes if notes else [])
 
+    def limited_text(self):
+        facts = self.limited["facts"]
+        rows = [["--memory", "median", "CPU", "peak memory", "limit + 16 MB", "runs spilled"]]
+        for run in self.limited["runs"]:
+            found = run["sum"]
+            rows.append([f"{run['limit'] >> 20}M", seconds(found.wall), seconds(found.cpu), megabytes(found.peak),
+                         megabytes(run["limit"] + LIMIT_SLACK), f"{run['spilled']:,}"])
+        return [
+            f"{facts['rows']:,} rows of shape B, {megabytes(facts['bytes_in'])} in; {facts['totals']:,} totals, "
+            f"{megabytes(facts['bytes_out'])} out. "
+            + ("The results are the same bytes." if self.limited["same"] else "**The results DIFFER.**"),
+            "", *table(rows)]
+
+    def part(self):
+        """The name of the part of docs/benchmarks.md that this text belongs to."""
+        return "tests/bench/csv/run" + (" --memory-limit" if self.limited else "")
+
     def text(self):
+        if self.limited:
+            return "\n".join([*self.facts(), "", *self.limited_text()])
         lines = [*self.facts(), "", f"Seconds of `{OURS}`, and how many times as long the others take:", ""]
         lines += self.overview()
         unsteady = [shape["facts"]["name"] for shape in self.shapes
@@ -196,11 +221,12 @@ class Report:
         return "\n".join(lines)
 
 
-def write_into(page, text):
-    """Replaces what stands between the two marks of the page."""
+def write_into(page, part, text):
+    """Replaces what stands between the two marks of that part of the page."""
+    begin_mark, end_mark = f"<!-- {part}: begin -->", f"<!-- {part}: end -->"
     old = page.read_text(encoding="utf-8")
-    before, begin, rest = old.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = old.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise SystemExit(f"run: {page} lacks the lines {BEGIN} and {END}")
+        raise SystemExit(f"run: {page} lacks the lines {begin_mark} and {end_mark}")
     page.write_text(f"{before}{begin}\n{text}\n{end}{after}", encoding="utf-8")

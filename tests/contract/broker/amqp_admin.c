@@ -94,6 +94,23 @@ void amqp_admin_declare(const char *url, const char *full_name, const char *type
     finish(conn);
 }
 
+void amqp_admin_declare_tiny(const char *url, const char *full_name)
+{
+    amqp_connection_state_t conn = start(url);
+    amqp_table_entry_t entries[] = {
+        {.key = amqp_cstring_bytes("x-max-length"),
+         .value = {.kind = AMQP_FIELD_KIND_I32, .value.i32 = 1}},
+        {.key = amqp_cstring_bytes("x-overflow"),
+         .value = {.kind = AMQP_FIELD_KIND_UTF8,
+                   .value.bytes = amqp_cstring_bytes("reject-publish")}},
+    };
+
+    amqp_queue_declare(conn, 1, amqp_cstring_bytes(full_name), 0, 1, 0, 0,
+                       (amqp_table_t){.num_entries = 2, .entries = entries});
+    check(conn, amqp_get_rpc_reply(conn), "declaring a queue");
+    finish(conn);
+}
+
 void amqp_admin_publish(const char *url, const char *full_name, const void *body, size_t len)
 {
     amqp_connection_state_t conn = start(url);

@@ -12,6 +12,8 @@ void amqp_admin_delete_queue(const char *url, const char *full_name);
 bool amqp_admin_has_queue(const char *url, const char *full_name);
 /* `type`: "quorum" or "classic"; durable. */
 void amqp_admin_declare(const char *url, const char *full_name, const char *type);
+/* One that holds a single message and refuses (nacks) every other. */
+void amqp_admin_declare_tiny(const char *url, const char *full_name);
 void amqp_admin_publish(const char *url, const char *full_name, const void *body, size_t len);
 
 #endif

@@ -281,6 +281,22 @@ static void publishing_makes_no_queue_and_drops_what_nobody_consumes(const char 
     broker_close(out);
 }
 
+static void what_a_queue_refuses_is_not_confirmed(const char *url)
+{
+    struct broker *out = open_broker(url, BROKER_PUBLISH);
+    struct err err = ERR_INIT;
+    char queue[BROKER_QUEUE_MAX], full[FULL_MAX];
+
+    own_name(queue);
+    full_name(queue, full);
+    amqp_admin_declare_tiny(url, full);
+    publish_in_the_end(out, queue, "the one it holds");
+    assert_int_equal(publish(out, queue, "one too many", PATIENCE_MS, &err), -E_TIMEOUT);
+    assert_non_null(strstr(err.text, queue));
+    assert_true(broker_is_up(out));
+    broker_close(out);
+}
+
 static void a_consumer_outlives_the_deletion_of_its_queue(const char *url)
 {
     struct broker *out = open_broker(url, BROKER_PUBLISH), *in;
@@ -426,6 +442,7 @@ static void closing_nothing_is_fine(void **state)
     X(prefetch_counts_over_all_queues)                                                         \
     X(a_paused_consumer_gives_its_deliveries_to_another)                                       \
     X(publishing_makes_no_queue_and_drops_what_nobody_consumes)                                \
+    X(what_a_queue_refuses_is_not_confirmed)                                                   \
     X(a_consumer_outlives_the_deletion_of_its_queue)                                           \
     X(foreign_messages_are_dropped)                                                            \
     X(a_queue_with_other_settings_stops_no_consumer_of_others)                                 \

@@ -11,6 +11,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -580,6 +582,124 @@ static void the_sweep_takes_old_orphans_only(void **state)
     put_text(w, "raw_data/old/x", "whole", NULL);
 }
 
+static void a_held_object_is_not_swept_until_it_is_let_go(void **state)
+{
+    struct world *w = *state;
+    struct objstore_put *p = NULL;
+    struct artifact a;
+    bool removed = true;
+
+    assert_int_equal(objstore_put_begin(w->store, "raw_data/new/x", &p, &w->err), 0);
+    assert_int_equal(objstore_put_write(p, "x", 1, &w->err), 0);
+    int hold = objstore_put_hold(p);
+    assert_true(hold >= 0);
+    assert_int_equal(objstore_put_commit_free(p, &a, &w->err), 0);
+    assert_int_equal(objstore_sweep_object(w->store, a.key, 0, &removed, &w->err), 0);
+    assert_false(removed);
+    assert_holds(w, "raw_data/new/x", "x");
+    close(hold);
+    assert_int_equal(objstore_sweep_object(w->store, a.key, 3600000, &removed, &w->err), 0);
+    assert_false(removed); /* too young */
+    assert_int_equal(objstore_sweep_object(w->store, a.key, 0, &removed, &w->err), 0);
+    assert_true(removed);
+    assert_absent(w, "raw_data/new/x");
+    assert_int_equal(access(path_in(w->root, "raw_data/new"), F_OK), -1); /* the folder too */
+    assert_int_equal(objstore_sweep_object(w->store, a.key, 0, &removed, &w->err), 0);
+    assert_false(removed); /* it is gone already */
+    assert_int_equal(objstore_sweep_object(w->store, "../x", 0, &removed, &w->err),
+                     -E_BAD_VALUE);
+}
+
+static void old_empty_folders_go_with_the_parts_and_others_stay(void **state)
+{
+    struct world *w = *state;
+    uint64_t removed;
+
+    put_text(w, "processed_data/full/1/x", "x", NULL);
+    assert_int_equal(mkdir(path_in(w->root, "processed_data/full/2"), 0700), 0);
+    assert_int_equal(mkdir(path_in(w->root, "processed_data/old"), 0700), 0);
+    assert_int_equal(mkdir(path_in(w->root, "processed_data/old/1"), 0700), 0);
+    assert_int_equal(mkdir(path_in(w->root, "processed_data/young"), 0700), 0);
+    set_age_s(path_in(w->root, "processed_data/full/1"), 7200);
+    set_age_s(path_in(w->root, "processed_data/full/2"), 7200);
+    set_age_s(path_in(w->root, "processed_data/old/1"), 7200);
+    set_age_s(path_in(w->root, "processed_data/old"), 7200);
+    set_age_s(path_in(w->root, "raw_data"), 7200);
+
+    assert_int_equal(objstore_sweep_parts(w->store, 3600 * 1000, &removed, &w->err), 0);
+    assert_int_equal(removed, 0);
+    assert_int_equal(access(path_in(w->root, "processed_data/full/2"), F_OK), -1);
+    assert_int_equal(access(path_in(w->root, "processed_data/old"), F_OK), -1);
+    assert_int_equal(access(path_in(w->root, "processed_data/young"), F_OK), 0);
+    assert_int_equal(access(path_in(w->root, "raw_data"), F_OK), 0);
+    assert_holds(w, "processed_data/full/1/x", "x");
+}
+
+enum { WRITERS = 2, WRITES = 200 };
+
+struct busy_writer {
+    struct objstore *store;
+    int number;
+    atomic_bool is_done;
+    int rc;
+    struct err err;
+};
+
+/* Makes objects in folders of their own and deletes them with their folders. */
+static void *write_and_delete(void *arg)
+{
+    struct busy_writer *b = arg;
+
+    for (int i = 0; i < WRITES && !b->rc; i++) {
+        struct objstore_put *p = NULL;
+        struct artifact a;
+        char key[64];
+        snprintf(key, sizeof key, "processed_data/%d-%d/1/x", b->number, i % 7);
+        b->rc = objstore_put_begin(b->store, key, &p, &b->err);
+        if (!b->rc)
+            b->rc = objstore_put_write(p, "x", 1, &b->err);
+        if (b->rc)
+            objstore_put_abort_free(p);
+        else
+            b->rc = objstore_put_commit_free(p, &a, &b->err);
+        if (!b->rc)
+            b->rc = objstore_delete(b->store, key, &b->err);
+    }
+    atomic_store(&b->is_done, true);
+    return NULL;
+}
+
+static int see_it(const char *key, uint64_t size, int64_t age_ms, void *arg)
+{
+    (void)key, (void)size, (void)age_ms, (void)arg;
+    return 0;
+}
+
+static void walks_and_busy_writers_do_not_disturb_each_other(void **state)
+{
+    struct world *w = *state;
+    struct busy_writer writers[WRITERS];
+    pthread_t threads[WRITERS];
+    uint64_t removed;
+
+    for (int i = 0; i < WRITERS; i++) {
+        writers[i] = (struct busy_writer){.store = w->store, .number = i};
+        assert_int_equal(pthread_create(&threads[i], NULL, write_and_delete, &writers[i]), 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        while (!atomic_load(&writers[i].is_done)) {
+            if (objstore_sweep_parts(w->store, 1000, &removed, &w->err) ||
+                objstore_list(w->store, "processed_data/", see_it, NULL, &w->err))
+                fail_msg("%s", w->err.text);
+        }
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(threads[i], NULL);
+        if (writers[i].rc)
+            fail_msg("%s", writers[i].err.text);
+    }
+}
+
 static void an_orphan_never_becomes_an_object(void **state)
 {
     struct world *w = *state;
@@ -712,6 +832,9 @@ int main(void)
         CASE(a_visit_can_end_the_walk),
         CASE(a_visit_may_delete_what_it_sees),
         CASE(the_sweep_takes_old_orphans_only),
+        CASE(a_held_object_is_not_swept_until_it_is_let_go),
+        CASE(old_empty_folders_go_with_the_parts_and_others_stay),
+        CASE(walks_and_busy_writers_do_not_disturb_each_other),
         CASE(an_orphan_never_becomes_an_object),
         CASE(a_deleted_root_is_made_again_by_the_next_put),
         CASE(a_root_deleted_during_a_put_fails_its_commit),

@@ -31,8 +31,8 @@ static void a_database_goes_up_and_down_and_tells_its_history(void **state)
     assert_ok(store_downgrade(f->s, err));
     buf_clear(&history);
     assert_ok(store_history(f->s, &history, err));
-    assert_non_null(strstr(history.data, "0002 delivery  applied\n"));
-    assert_non_null(strstr(history.data, "0003 health  pending\n"));
+    assert_non_null(strstr(history.data, "0003 health  applied\n"));
+    assert_non_null(strstr(history.data, "0004 crashes  pending\n"));
     for (int i = 1; i < newest; i++)
         assert_ok(store_downgrade(f->s, err));
     assert_ok(store_version(f->s, &version, &newest, err));

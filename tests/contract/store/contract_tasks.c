@@ -269,6 +269,24 @@ static void fifty_at_once_with_one_key_make_one_task(void **state)
     task_list_release(&list);
 }
 
+static void a_key_can_be_looked_up_without_using_it(void **state)
+{
+    struct fixture *f = *state;
+    struct submission item = with_key("", "k", "x"), same = with_key("", "k", "x"),
+                      other = with_key("", "k", "y");
+    struct submit_result first, seen;
+
+    assert_ok(store_look_up(f->s, &item, &seen, err));
+    assert_int_equal(seen.outcome, SUBMIT_ACCEPTED);
+    submit(f->s, &item, &first);
+    assert_int_equal(first.outcome, SUBMIT_ACCEPTED); /* the look left nothing */
+    assert_ok(store_look_up(f->s, &same, &seen, err));
+    assert_int_equal(seen.outcome, SUBMIT_REPLAYED);
+    assert_string_equal(seen.id, first.id);
+    assert_ok(store_look_up(f->s, &other, &seen, err));
+    assert_int_equal(seen.outcome, SUBMIT_MISMATCH);
+}
+
 static bool one_key_forgotten(void *arg)
 {
     struct fixture *f = arg;
@@ -466,32 +484,6 @@ static void counts_tell_what_waits_and_runs(void **state)
     wait_until(outbox_has_aged, f);
 }
 
-static void a_file_is_in_use_while_a_task_names_it(void **state)
-{
-    struct fixture *f = *state;
-    struct submission item = a_submission();
-    struct submit_result result;
-    struct claimed got;
-    bool used;
-
-    snprintf(item.task.input.key, sizeof item.task.input.key, "raw_data/in");
-    submit(f->s, &item, &result);
-    assert_true(claim_from(f->s, "q", 60000, &got));
-    struct task_move m = report(got.task.id, got.token, TASK_DONE, ATTEMPT_DONE);
-    snprintf(m.output.key, sizeof m.output.key, "processed_data/out");
-    move(f->s, &m);
-    task_release(&got.task);
-
-    assert_ok(store_key_in_use(f->s, "raw_data/in", &used, err));
-    assert_true(used);
-    assert_ok(store_key_in_use(f->s, "processed_data/out", &used, err));
-    assert_true(used);
-    assert_ok(store_key_in_use(f->s, "raw_data/IN", &used, err));
-    assert_false(used);
-    assert_ok(store_key_in_use(f->s, "", &used, err));
-    assert_false(used);
-}
-
 static void a_ready_store_answers_a_ping(void **state)
 {
     struct fixture *f = *state;
@@ -517,7 +509,7 @@ int contract_tasks(void)
         with_store(a_list_leaves_out_the_large_texts),
         with_store(events_can_be_followed_and_paged),
         with_store(counts_tell_what_waits_and_runs),
-        with_store(a_file_is_in_use_while_a_task_names_it),
+        with_store(a_key_can_be_looked_up_without_using_it),
         with_store(a_ready_store_answers_a_ping),
     };
 

@@ -7,9 +7,11 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { FILE_MAX = 1 << 20 };
+enum { FILE_MAX = 1 << 20, HEAD = 3 };
 
-static const char *const packs[] = {"\x01", "\x7D", "\xC3"}; /* some first bytes */
+/* For the golden cases, and for what a file of the corpus holds: some first bytes. */
+static const char heads[][HEAD] = {
+    {0x01, 0x01, 0x00}, {0x7D, 0x0C, 0x01}, {0x43, 0x56, 0x62}, {0x3E, 0x71, 0x04}};
 
 static int replay(const char *dir, const char *name, uint8_t *bytes)
 {
@@ -19,12 +21,12 @@ static int replay(const char *dir, const char *name, uint8_t *bytes)
     FILE *f = fopen(path, "rb");
     if (!f)
         return 1;
-    size_t len = fread(bytes + 1, 1, FILE_MAX - 1, f);
+    size_t len = fread(bytes + HEAD, 1, FILE_MAX - HEAD, f);
     fclose(f);
-    LLVMFuzzerTestOneInput(bytes + 1, len);
-    for (size_t i = 0; i < sizeof packs / sizeof *packs; i++) {
-        bytes[0] = (uint8_t)packs[i][0];
-        LLVMFuzzerTestOneInput(bytes, len + 1);
+    LLVMFuzzerTestOneInput(bytes + HEAD, len);
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+        memcpy(bytes, heads[i], HEAD);
+        LLVMFuzzerTestOneInput(bytes, len + HEAD);
     }
     return 0;
 }

@@ -4,9 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -382,60 +379,9 @@ static void progress_ends_with_all_bytes_as_they_lie_on_disk(void **state)
     buf_release(&b);
 }
 
-#ifndef SEGUE_SANITIZED
-static int child_of_many_groups(unsigned threads)
-{
-    struct csv_options options = {
-        .threads = threads, .memory_bytes = 16 << 20, .temp_dir = "/tmp"};
-    struct csv_stats stats;
-    struct err err = ERR_INIT;
-    int ends[2];
-
-    if (pipe(ends) != 0)
-        return 2;
-    pid_t writer = fork();
-    if (writer == 0) {
-        FILE *f = fdopen(ends[1], "w");
-        close(ends[0]);
-        fputs(HEADER, f);
-        for (unsigned i = 0; i < 1500000; i++)
-            fprintf(f, "a song with the number %u,2024-01-%02u,1\n", i * 2654435761u % 1500007,
-                    i % 28 + 1);
-        _exit(fclose(f) != 0);
-    }
-    close(ends[1]);
-    FILE *out = tmpfile();
-    if (!out || csv_aggregate(ends[0], fileno(out), -1, &options, &stats, &err) != 0)
-        return 3;
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    fprintf(stderr, "%u threads: %llu totals, peak %ld KiB\n", threads,
-            (unsigned long long)stats.groups, usage.ru_maxrss);
-    return stats.groups == 1500000 && usage.ru_maxrss <= (16 + 16) * 1024 ? 0 : 4;
-}
-
-static void memory_stays_within_the_limit_and_sixteen_megabytes(void **state)
-{
-    (void)state;
-    for (unsigned threads = 1; threads <= 4; threads += 3) {
-        int status;
-        pid_t child = fork();
-        if (child == 0)
-            _exit(child_of_many_groups(threads));
-        assert_int_equal(waitpid(child, &status, 0), child);
-        assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 0);
-    }
-}
-#endif
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-#ifndef SEGUE_SANITIZED
-        /* first: what other tests leave in the heap would count */
-        cmocka_unit_test(memory_stays_within_the_limit_and_sixteen_megabytes),
-#endif
         cmocka_unit_test(every_seam_gives_the_same_totals_and_lines),
         cmocka_unit_test(the_first_bad_row_of_the_file_is_named_at_any_thread_count),
         cmocka_unit_test(a_bad_row_is_named_even_when_the_file_is_cut_off_behind_it),

@@ -147,6 +147,18 @@ static void words_are_short_and_plain(void **state)
     assert_false(task_word_is_valid(word));
 }
 
+static void the_last_of_so_many_crashes_makes_a_task_poison(void **state)
+{
+    (void)state;
+    assert_false(retry_is_poison(3, ERROR_CRASH, 1));
+    assert_true(retry_is_poison(3, ERROR_CRASH, 2));
+    assert_true(retry_is_poison(3, ERROR_CRASH, 9)); /* the setting was lowered */
+    assert_true(retry_is_poison(1, ERROR_CRASH, 0));
+    assert_false(retry_is_poison(0, ERROR_CRASH, 99));
+    for (int class = ERROR_NONE; class < ERROR__COUNT; class ++)
+        assert_true(class == ERROR_CRASH || !retry_is_poison(1, (enum error_class) class, 9));
+}
+
 static void an_attempt_is_followed_by_another_when_that_can_help(void **state)
 {
     static const struct retry_policy policy = {1000, 60000};
@@ -216,6 +228,7 @@ int main(void)
         cmocka_unit_test(keys_that_could_leave_are_none),
         cmocka_unit_test(words_are_short_and_plain),
         cmocka_unit_test(an_attempt_is_followed_by_another_when_that_can_help),
+        cmocka_unit_test(the_last_of_so_many_crashes_makes_a_task_poison),
         cmocka_unit_test(the_wait_grows_with_the_attempts_unless_none_is_needed),
         cmocka_unit_test(releasing_a_task_frees_and_forgets),
     };

@@ -25,8 +25,10 @@ uint64_t hash_more(uint64_t hash, const char *bytes, size_t len)
     return hash;
 }
 
-static int sink_begin(void *context, int64_t expected, void **ret_sink, struct err *err)
+static int sink_begin(void *context, const struct exchange *x, int64_t expected,
+                      void **ret_sink, struct err *err)
 {
+    (void)x;
     struct fixture *f = context;
     struct sink *s;
 
@@ -180,6 +182,8 @@ static const struct http_route routes[] = {
     {HTTP_GET, "/worker/slow", HTTP_BODY_NONE, HTTP_LANE_WORKER, get_slow},
     {HTTP_GET, "/worker/ping", HTTP_BODY_NONE, HTTP_LANE_WORKER, get_ping},
     {HTTP_GET, "/now", HTTP_BODY_NONE, HTTP_LANE_INLINE, get_ping},
+    {HTTP_GET, "/stall", HTTP_BODY_NONE, HTTP_LANE_INLINE, get_slow},
+    {HTTP_GET, "/probe", HTTP_BODY_NONE, HTTP_LANE_PROBE, get_ping},
     {HTTP_GET, "/park", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_park},
     {HTTP_POST, "/hold", HTTP_BODY_BATCH, HTTP_LANE_COMMON, get_park},
     {HTTP_GET, "/file", HTTP_BODY_NONE, HTTP_LANE_COMMON, get_file},
@@ -251,6 +255,13 @@ void fixture_let_go(struct fixture *f)
     pthread_mutex_lock(&f->lock);
     f->released = true;
     pthread_cond_broadcast(&f->changed);
+    pthread_mutex_unlock(&f->lock);
+}
+
+void fixture_hold_again(struct fixture *f)
+{
+    pthread_mutex_lock(&f->lock);
+    f->released = false;
     pthread_mutex_unlock(&f->lock);
 }
 

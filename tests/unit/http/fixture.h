@@ -10,6 +10,8 @@
  *   GET /slow            answers when fixture_let_go was called; /worker/slow the same in the
  *                        lane of workers
  *   GET /worker/ping     "pong" from the lane of workers; /now from the byte-moving thread
+ *   GET /stall           the same from the byte-moving thread, which it stops until then
+ *   GET /probe           "pong" from the lane of health checks
  *   GET /park            is parked, for fixture_take_parked; POST /hold the same with a body
  *                        of the batch limit
  *   GET /file            fixture.file */
@@ -50,7 +52,8 @@ void fixture_start(struct fixture *f);
 void fixture_release(struct fixture *f);
 
 void fixture_make_file(struct fixture *f, uint64_t size);
-void fixture_let_go(struct fixture *f); /* /slow may answer */
+void fixture_let_go(struct fixture *f);     /* /slow may answer */
+void fixture_hold_again(struct fixture *f); /* /slow waits again */
 void fixture_wait_slow(struct fixture *f, int count);
 void fixture_wait_parked(struct fixture *f, int count);
 /* Takes the parked exchange that came first. */

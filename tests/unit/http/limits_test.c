@@ -54,6 +54,7 @@ static void a_handler_that_never_blocks_answers_while_every_thread_waits(void **
     fixture_wait_slow(&f, 2);
     for (int i = 0; i < 100; i++)
         assert_int_equal(client_ask(f.address, GET("/now"), NULL), 200);
+    assert_int_equal(client_ask(f.address, GET("/probe"), NULL), 200);
     /* HEAD, and two on one connection */
     struct client c;
     client_open(&c, f.address);
@@ -67,6 +68,41 @@ static void a_handler_that_never_blocks_answers_while_every_thread_waits(void **
         expect(&slow[i], 200, "");
         client_close(&slow[i]);
     }
+    fixture_release(&f);
+}
+
+/* The library's array of events is then exactly full. */
+static void requests_that_come_at_the_same_moment_are_all_answered(void **unused)
+{
+    (void)unused;
+    enum { MOST = 256 };
+    static const int crowds[] = {127, 128, 129, MOST};
+    struct fixture f;
+    struct client clients[MOST], stall;
+
+    fixture_init(&f);
+    f.options.threads = 1;
+    fixture_start(&f);
+    for (int i = 0; i < MOST; i++) {
+        client_open(&clients[i], f.address);
+        client_sendf(&clients[i], GET("/now"));
+        expect(&clients[i], 200, "");
+    }
+    client_open(&stall, f.address);
+    for (size_t round = 0; round < sizeof crowds / sizeof crowds[0]; round++) {
+        client_sendf(&stall, GET("/stall"));
+        fixture_wait_slow(&f, 1); /* the thread is busy while all of them come */
+        for (int i = 0; i < crowds[round]; i++)
+            client_sendf(&clients[i], GET("/now"));
+        fixture_let_go(&f);
+        for (int i = 0; i < crowds[round]; i++)
+            expect(&clients[i], 200, "");
+        expect(&stall, 200, "");
+        fixture_hold_again(&f);
+    }
+    for (int i = 0; i < MOST; i++)
+        client_close(&clients[i]);
+    client_close(&stall);
     fixture_release(&f);
 }
 
@@ -230,6 +266,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_handler_that_never_blocks_answers_while_every_thread_waits),
+        cmocka_unit_test(requests_that_come_at_the_same_moment_are_all_answered),
         cmocka_unit_test(workers_are_served_while_all_others_wait),
         cmocka_unit_test(workers_may_use_every_thread_and_others_come_after_them),
         cmocka_unit_test(large_bodies_share_a_budget_and_small_ones_pass),

@@ -22,6 +22,7 @@
 #include <cmocka.h>
 
 #include "clock.h"
+#include "job.h"
 #include "slot.h"
 
 enum { PATIENCE_MS = 30000 };
@@ -42,13 +43,13 @@ struct bench {
     struct death death;
 };
 
-static void on_progress(void *arg, struct slot *s, double fraction)
+static void on_progress(void *arg, struct slot *s, const struct job_progress *p)
 {
     struct bench *b = arg;
 
     (void)s;
-    assert_true(fraction >= b->progress);
-    b->progress = fraction;
+    assert_true(p->fraction >= b->progress);
+    b->progress = p->fraction;
     b->progress_count++;
 }
 

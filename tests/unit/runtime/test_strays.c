@@ -196,6 +196,21 @@ static void the_other_slots_job_is_left_alone(void **state)
     assert_null(fake_manager_report(&b->manager, other));
 }
 
+static void a_child_that_was_there_before_the_worker_is_left_alone(void **state)
+{
+    struct bench *b = *state;
+    pid_t found[PIDS_MAX];
+
+    b->brings_child = true;
+    worker_start(b, NULL, NULL);
+    wait_for(worker_log_says(b, "worker.ready"));
+    assert_int_equal(children_of(b->worker, found), 3); /* itself, and two keepers */
+    fake_manager_offer(&b->manager, "{\"crash\":\"kill\"}", 0);
+    assert_true(fake_manager_wait_reports(&b->manager, 1));
+    expect_next_task_to_be_done(b);
+    assert_true(is_alive(found[0]));
+}
+
 #define test(name)                                                                             \
     cmocka_unit_test_setup_teardown(name, worker_bench_setup, worker_bench_teardown)
 
@@ -209,6 +224,7 @@ int main(void)
         test(they_end_with_a_worker_that_is_killed),
         test(they_end_with_a_worker_that_stops),
         test(the_other_slots_job_is_left_alone),
+        test(a_child_that_was_there_before_the_worker_is_left_alone),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);

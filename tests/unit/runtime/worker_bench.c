@@ -61,6 +61,11 @@ void worker_start(struct bench *b, const char *flag1, const char *flag2)
         prctl(PR_SET_PDEATHSIG, SIGKILL);
         if (log < 0 || dup2(log, STDERR_FILENO) < 0 || chdir(b->root) != 0)
             _exit(126);
+        if (b->brings_child && fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            for (;;)
+                pause();
+        }
         execl(PROGRAM, PROGRAM, "--task-manager-url", b->manager.url, "--storage-url", storage,
               "--amqp-url", "", "--slots", "2", "--worker-name", "tester", "--kill-grace",
               "100ms", flag1, flag2, (char *)NULL);

@@ -13,7 +13,8 @@ enum { PATIENCE_MS = 30000, PIDS_MAX = 32 };
 struct bench {
     char root[64], log_path[96];
     struct fake_manager manager;
-    pid_t worker; /* 0: none */
+    pid_t worker;      /* 0: none */
+    bool brings_child; /* as `something & exec data_processor` does */
 };
 
 int worker_bench_setup(void **state);

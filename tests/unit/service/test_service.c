@@ -286,7 +286,7 @@ static int upload(struct service *s, const char *bytes, const char *key,
 {
     struct service_upload *u = NULL;
 
-    OK(service_upload_begin(s, -1, &u, &err));
+    OK(service_upload_begin(s, -1, key != NULL, &u, &err));
     if (*bytes)
         OK(service_upload_write(u, bytes, strlen(bytes), &err));
     *request = (struct submit_request){.type = "csv_plays", .idempotency_key = key};
@@ -635,7 +635,7 @@ static void readiness_names_a_disk_that_is_low(void **state)
     assert_false(r.is_ready);
     assert_string_equal(r.store, "ok");
     assert_non_null(strstr(r.disk, "bytes are free"));
-    assert_int_equal(service_upload_begin(s, 10, &u, &err), -E_NO_SPACE);
+    assert_int_equal(service_upload_begin(s, 10, false, &u, &err), -E_NO_SPACE);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)

@@ -1,0 +1,189 @@
+/* sweep.c - removing files that no task needs.
+ *
+ * What crashes leave behind: an upload whose task was never recorded, outputs of attempts that
+ * were lost, files of tasks that are gone. Only what has one of our own names is ever looked
+ * at, raw_data/raw_<uuid>.csv and processed_data/<task>/<attempt>/...; anything else is
+ * somebody's and stays. A file is needed while a task names it as input or output, while its
+ * task's result names it (the rejects), and while its attempt runs. An upload that is about to
+ * get its task is held (objstore_put_hold). Files are listed before the database is asked, so
+ * what it does not know yet is too young or held. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "metrics.h"
+#include "service_internal.h"
+
+enum { BATCH = 128, PAUSE_MS = 5 };
+
+struct sweep {
+    struct service *s;
+    int64_t older_than_ms;
+    bool
+        is_paced; /* a walk over everything leaves room for others, and ends with the service */
+    size_t count;
+    int64_t removed;
+    struct err *err;
+    struct key_use batch[BATCH];
+};
+
+int attempt_of_key(const char *key, char ret_task_id[ID_TEXT_MAX])
+{
+    static const char folder[] = "processed_data/";
+    const char *id = key + sizeof folder - 1;
+    char *end;
+
+    if (strncmp(key, folder, sizeof folder - 1) != 0 || strlen(id) < ID_TEXT_MAX ||
+        id[ID_TEXT_MAX - 1] != '/')
+        return 0;
+    memcpy(ret_task_id, id, ID_TEXT_MAX - 1);
+    ret_task_id[ID_TEXT_MAX - 1] = '\0';
+    if (!id_is_valid(ret_task_id))
+        return 0;
+    const char *digits = id + ID_TEXT_MAX;
+    long number = *digits >= '1' && *digits <= '9' ? strtol(digits, &end, 10) : 0;
+    return number > 0 && number < INT32_MAX && *end == '/' ? (int)number : 0;
+}
+
+static bool is_upload(const char *key)
+{
+    static const char before[] = "raw_data/raw_", after[] = ".csv";
+    const size_t id_len = ID_TEXT_MAX - 1;
+    char id[ID_TEXT_MAX];
+
+    if (strlen(key) != sizeof before - 1 + id_len + sizeof after - 1 ||
+        strncmp(key, before, sizeof before - 1) != 0 ||
+        strcmp(key + sizeof before - 1 + id_len, after) != 0)
+        return false;
+    memcpy(id, key + sizeof before - 1, id_len);
+    id[id_len] = '\0';
+    return id_is_valid(id);
+}
+
+static bool is_needed(const struct key_use *use)
+{
+    char id[ID_TEXT_MAX];
+
+    return use->is_named || (use->exists && use->state == TASK_PROCESSING &&
+                             attempt_of_key(use->key, id) >= use->attempt);
+}
+
+/* Asks about the batch and removes what nobody needs. */
+static int flush(struct sweep *w)
+{
+    struct objstore *objects = w->s->parts.objects;
+    int rc = store_key_uses(w->s->parts.store, w->batch, w->count, w->err);
+
+    for (size_t i = 0; !rc && i < w->count; i++) {
+        bool gone = false;
+        if (is_needed(&w->batch[i]))
+            continue;
+        rc = objstore_sweep_object(objects, w->batch[i].key, w->older_than_ms, &gone, w->err);
+        w->removed += gone;
+        if (gone)
+            log_debug("sweep.removed", LOG_S("key", w->batch[i].key));
+    }
+    w->count = 0;
+    return rc;
+}
+
+static int add(struct sweep *w, const char *key, const char *task_id)
+{
+    struct key_use *use = &w->batch[w->count++];
+
+    snprintf(use->key, sizeof use->key, "%s", key);
+    snprintf(use->task_id, sizeof use->task_id, "%s", task_id);
+    return w->count == BATCH ? flush(w) : 0;
+}
+
+/* 1 ends the walk without an error. */
+static int visit(const char *key, uint64_t size, int64_t age_ms, void *arg)
+{
+    struct sweep *w = arg;
+    char task_id[ID_TEXT_MAX] = "";
+
+    (void)size;
+    if (age_ms < w->older_than_ms || (!is_upload(key) && !attempt_of_key(key, task_id)))
+        return 0;
+    int rc = add(w, key, attempt_of_key(key, task_id) ? task_id : "");
+    if (!rc && w->count == 0 && w->is_paced && !rounds_wait(&w->s->house, PAUSE_MS))
+        rc = 1;
+    return rc;
+}
+
+static struct sweep *sweep_new(struct service *s, int64_t older_than_ms, struct err *err)
+{
+    struct sweep *w = calloc(1, sizeof *w);
+
+    if (!w) {
+        err_set(err, -E_NO_MEMORY, "no memory for a sweep");
+        return NULL;
+    }
+    w->s = s;
+    w->older_than_ms = older_than_ms;
+    w->err = err;
+    return w;
+}
+
+static int sweep_end_free(struct sweep *w, int rc)
+{
+    if (!rc)
+        rc = flush(w);
+    metric_add(METRIC_FILES_SWEPT, w->removed);
+    if (w->removed && w->is_paced)
+        log_info("sweep.files_removed", LOG_I("count", w->removed));
+    free(w);
+    return rc < 0 ? rc : 0;
+}
+
+int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err)
+{
+    static const char *const folders[] = {"raw_data/", "processed_data/"};
+    struct sweep *w = sweep_new(s, older_than_ms, err);
+    int rc = 0;
+
+    if (!w)
+        return -E_NO_MEMORY;
+    w->is_paced = true;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0] && !rc; i++)
+        rc = objstore_list(s->parts.objects, folders[i], visit, w, err);
+    return sweep_end_free(w, rc);
+}
+
+static int list_folder(struct sweep *w, const char *task_id, const char *rest)
+{
+    char prefix[ARTIFACT_KEY_MAX];
+
+    snprintf(prefix, sizeof prefix, "processed_data/%s/%s", task_id, rest);
+    return objstore_list(w->s->parts.objects, prefix, visit, w, w->err);
+}
+
+int sweep_attempt(struct service *s, const char *task_id, int attempt, struct err *err)
+{
+    struct sweep *w = sweep_new(s, 0, err);
+    char rest[16];
+
+    if (!w)
+        return -E_NO_MEMORY;
+    snprintf(rest, sizeof rest, "%d/", attempt);
+    return sweep_end_free(w, list_folder(w, task_id, rest));
+}
+
+int sweep_purged(struct service *s, const struct purged *items, size_t count, struct err *err)
+{
+    struct sweep *w = sweep_new(s, 0, err);
+    int rc = 0;
+
+    if (!w)
+        return -E_NO_MEMORY;
+    for (size_t i = 0; i < count && !rc; i++) {
+        if (artifact_key_is_valid(items[i].input_key))
+            rc = add(w, items[i].input_key, "");
+        if (!rc && artifact_key_is_valid(items[i].output_key))
+            rc = add(w, items[i].output_key, ""); /* of a foreign worker it may lie anywhere */
+        if (!rc)
+            rc = list_folder(w, items[i].id, "");
+    }
+    return sweep_end_free(w, rc);
+}

@@ -1,0 +1,114 @@
+/* model_store.h - a store in memory, for the simulation: the contract of store.h without SQL.
+ *
+ * Any number of connections share one database; every call is one atomic transaction. Each
+ * connection asks its watch before a call (which may fail it, undone) and after one that
+ * wrote (which may hide that it was done), and tells it what changed. The contract suite
+ * (tests/contract/store) runs against it too. */
+#ifndef SIM_MODEL_STORE_H
+#define SIM_MODEL_STORE_H
+
+#include <pthread.h>
+
+#include "store_internal.h"
+
+struct model_attempt {
+    struct attempt a;
+    char token[TOKEN_TEXT_MAX];
+};
+
+struct model_task {
+    struct task t;
+    char token[TOKEN_TEXT_MAX]; /* "" unless PROCESSING */
+    int budget;                 /* max_attempts as submitted */
+    int64_t wake_ms;            /* end of the lease, or run_at of a task that waits; else 0 */
+    struct model_attempt *attempts; /* t.attempt of them */
+    size_t attempts_capacity;
+};
+
+struct model_row {
+    struct outbox_row row;
+    int64_t due_ms;
+};
+
+struct model_key {
+    char client[TASK_KEY_MAX], key[TASK_KEY_MAX], sha256[SHA256_TEXT_MAX], id[ID_TEXT_MAX];
+    int64_t created_ms;
+};
+
+struct model_db {
+    pthread_mutex_t lock;
+    struct model_task *tasks; /* as submitted, oldest first */
+    struct task_event *events;
+    struct model_row *outbox;
+    struct model_key *keys;
+    size_t task_count, task_capacity, event_count, event_capacity, outbox_count,
+        outbox_capacity, key_count, key_capacity;
+    int64_t seq, event_seq; /* the last of outbox rows and of events */
+};
+
+/* A task changed its state; from is -1 for a submit. */
+struct model_change {
+    const struct model_task *task; /* as it is now */
+    int from;
+    const char *actor;
+    enum attempt_outcome outcome; /* when from is PROCESSING */
+    int64_t lease_ms;             /* when from is PROCESSING: the end of its lease */
+    int64_t now_ms;
+};
+
+/* All but now may be NULL. */
+struct model_watch {
+    int64_t (*now)(void *arg); /* the database's clock */
+    int (*before)(void *arg, const char *call, struct err *err);
+    int (*after)(void *arg, const char *call, struct err *err); /* of a call that wrote */
+    void (*changed)(void *arg, const struct model_change *change);
+    void (*renewed)(void *arg, const char *id, const char *token);
+    void (*unannounced)(void *arg, int64_t seq); /* an outbox row was removed */
+};
+
+struct model_conn {
+    struct store base;
+    struct model_db *db;
+    const struct model_watch *watch;
+    void *arg;
+};
+
+void model_db_init(struct model_db *db);
+void model_db_clear(struct model_db *db); /* empty again, the memory kept */
+void model_db_release(struct model_db *db);
+
+/* &conn->base is a store; store_close does nothing. */
+void model_connect(struct model_conn *conn, struct model_db *db,
+                   const struct model_watch *watch, void *arg);
+
+/* NULL when there is none. */
+struct model_task *model_find(struct model_db *db, const char *id);
+
+/* Between the files of the model. */
+int model_begin(struct model_conn *c, const char *call, struct err *err); /* locks when 0 */
+int model_end(struct model_conn *c, const char *call, bool wrote, struct err *err);
+int64_t model_now(struct model_conn *c);
+void model_add_event(struct model_db *db, const struct model_task *t, int from,
+                     const char *actor, const char *detail, int64_t now_ms);
+void model_announce(struct model_db *db, const struct model_task *t);
+void *model_room(void *items, size_t count, size_t *capacity, size_t size);
+
+int model_submit(struct store *s, const struct submission *items, const size_t *order,
+                 size_t count, bool announce, struct submit_result *ret, struct err *err);
+int model_claim(struct store *s, const struct claim *claim, struct claimed *ret,
+                size_t *ret_count, struct err *err);
+int model_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,
+                int64_t lease_ms, struct err *err);
+int model_move(struct store *s, const struct task_move *items, const size_t *order,
+               size_t count, bool announce, struct move_result *ret, struct err *err);
+int model_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+                  struct err *err);
+int model_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
+                      struct err *err);
+int model_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
+                size_t *ret_count, struct err *err);
+int model_key_uses(struct store *s, struct key_use *items, size_t count, struct err *err);
+int model_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
+                  struct err *err);
+
+#endif

@@ -1,0 +1,197 @@
+/* test_source.c - the thread that claims, between a broker that counts acknowledgements and a
+ * manager that counts claims: a hint is given up only once its claim was answered. */
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "broker_impl.h"
+#include "fake_manager.h"
+#include "http_client.h"
+#include "threads.h"
+
+enum { PATIENCE_MS = 30000, TAG = 7 };
+
+/* A broker with one message at most. */
+struct fake_broker {
+    struct broker base;
+    struct fake_manager *manager; /* its lock guards what follows */
+    bool has_message;
+    int claims_when_given, claims_when_acked, acks;
+};
+
+struct bench {
+    struct fake_manager manager;
+    struct fake_broker broker;
+    struct runtime_options options;
+    struct board board;
+    struct service service;
+    pthread_t thread;
+};
+
+static int fake_consume(struct broker *base, const char *const *queues, size_t count,
+                        uint16_t prefetch, struct err *err)
+{
+    (void)base, (void)queues, (void)count, (void)prefetch, (void)err;
+    return 0;
+}
+
+static int fake_pause(struct broker *base, struct err *err)
+{
+    (void)base, (void)err;
+    return 0;
+}
+
+static int fake_next(struct broker *base, int timeout_ms, int wake_fd,
+                     struct broker_delivery *ret, struct err *err)
+{
+    struct fake_broker *b = (struct fake_broker *)base;
+    struct pollfd wake = {.fd = wake_fd, .events = POLLIN};
+
+    (void)err;
+    pthread_mutex_lock(&b->manager->lock);
+    bool given = b->has_message;
+    if (given) {
+        b->has_message = false;
+        b->claims_when_given = b->manager->claims;
+        *ret = (struct broker_delivery){.tag = TAG};
+    }
+    pthread_mutex_unlock(&b->manager->lock);
+    if (!given)
+        poll(&wake, 1, timeout_ms < 10 ? timeout_ms : 10);
+    return given;
+}
+
+static int fake_ack(struct broker *base, uint64_t tag, struct err *err)
+{
+    struct fake_broker *b = (struct fake_broker *)base;
+
+    (void)err;
+    pthread_mutex_lock(&b->manager->lock);
+    b->acks += tag == TAG;
+    b->claims_when_acked = b->manager->claims;
+    pthread_cond_broadcast(&b->manager->changed);
+    pthread_mutex_unlock(&b->manager->lock);
+    return 0;
+}
+
+static bool fake_is_up(const struct broker *base)
+{
+    (void)base;
+    return true;
+}
+
+static const struct broker_ops fake_ops = {.name = "fake",
+                                           .delivers = true,
+                                           .consume = fake_consume,
+                                           .pause = fake_pause,
+                                           .next = fake_next,
+                                           .ack = fake_ack,
+                                           .is_up = fake_is_up};
+
+static int setup(void **state)
+{
+    struct bench *b = calloc(1, sizeof *b);
+
+    assert_non_null(b);
+    fake_manager_init(&b->manager);
+    fake_manager_start(&b->manager);
+    b->broker.base = (struct broker){&fake_ops, BROKER_CONSUME};
+    b->broker.manager = &b->manager;
+    b->options = (struct runtime_options){
+        .worker = "w", .queues = {"default"}, .queue_count = 1, .slots = 2, .poll_ms = 3600000};
+    assert_int_equal(board_open(&b->board, 3000, NULL), 0);
+    b->service =
+        (struct service){.options = &b->options, .board = &b->board, .broker = &b->broker.base};
+    assert_int_equal(
+        manager_open(&b->service.manager, b->manager.url, "claim", &b->board.quit, NULL), 0);
+    board_offer(&b->board, 2, 0);
+    assert_int_equal(pthread_create(&b->thread, NULL, source_run, &b->service), 0);
+    *state = b;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct bench *b = *state;
+
+    board_stop_claims(&b->board);
+    board_quit(&b->board);
+    pthread_join(b->thread, NULL);
+    manager_close(&b->service.manager);
+    board_close(&b->board);
+    fake_manager_stop(&b->manager);
+    fake_manager_release(&b->manager);
+    free(b);
+    return 0;
+}
+
+static void send_hint(struct bench *b)
+{
+    fake_manager_offer(&b->manager, "{}", 0);
+    pthread_mutex_lock(&b->manager.lock);
+    b->broker.has_message = true;
+    pthread_mutex_unlock(&b->manager.lock);
+}
+
+static int wait_ack(struct bench *b)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += PATIENCE_MS / 1000;
+    pthread_mutex_lock(&b->manager.lock);
+    while (b->broker.acks == 0 &&
+           pthread_cond_timedwait(&b->manager.changed, &b->manager.lock, &until) == 0) {
+    }
+    int acks = b->broker.acks;
+    pthread_mutex_unlock(&b->manager.lock);
+    return acks;
+}
+
+static void a_hint_is_acknowledged_once_its_claim_is_answered(void **state)
+{
+    struct bench *b = *state;
+
+    assert_true(
+        fake_manager_wait_claims(&b->manager, 1)); /* nobody's hint: it looks by itself */
+    send_hint(b);
+    assert_int_equal(wait_ack(b), 1);
+    assert_true(b->broker.claims_when_acked > b->broker.claims_when_given);
+}
+
+static void a_hint_is_kept_while_claims_fail(void **state)
+{
+    struct bench *b = *state;
+
+    assert_true(fake_manager_wait_claims(&b->manager, 1));
+    pthread_mutex_lock(&b->manager.lock);
+    b->manager.garble_claims = true;
+    int claims = b->manager.claims;
+    pthread_mutex_unlock(&b->manager.lock);
+    send_hint(b);
+    assert_true(fake_manager_wait_claims(&b->manager, claims + 2));
+    pthread_mutex_lock(&b->manager.lock);
+    int acks = b->broker.acks; /* the first of the two claims has been answered */
+    b->manager.garble_claims = false;
+    pthread_mutex_unlock(&b->manager.lock);
+    assert_int_equal(acks, 0);
+    assert_int_equal(wait_ack(b), 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_hint_is_acknowledged_once_its_claim_is_answered,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_hint_is_kept_while_claims_fail, setup, teardown),
+    };
+
+    assert_int_equal(http_client_global_init(NULL), 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
