@@ -421,10 +421,11 @@ static void work_that_outlasts_the_grace_is_handed_back(void **state)
 static void a_second_sigterm_hands_everything_back_at_once(void **state)
 {
     struct bench *b = *state;
-    int task = fake_manager_offer(&b->manager, long_sleep, 0);
 
+    set(b, lease_ms, 600);
+    int task = fake_manager_offer(&b->manager, long_sleep, 0);
     worker_start(b, "--stop-grace=1h", NULL);
-    wait_for(worker_log_says(b, "task.claimed"));
+    wait_for(fake_manager_progress(&b->manager) > 0); /* so a slot has it */
     kill(b->worker, SIGTERM);
     wait_for(worker_log_says(b, "worker.stopping"));
     wait_for(kill(b->worker, SIGTERM) == 0 && worker_log_says(b, "hand_back_now=1"));
