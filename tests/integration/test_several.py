@@ -5,8 +5,9 @@ import http.client
 import threading
 import uuid
 
+from faults import Proxy
 from support import (EXAMPLE, EXAMPLE_TOTALS, PATIENCE, UPLOAD, Case, HandWorker, Manager, Worker,
-                     call, main, wait_until)
+                     call, main, make_old, wait_until)
 
 
 class Submitter(threading.Thread):
@@ -96,8 +97,7 @@ class Several(Case):
         managers = self.start_managers(LEASE="1s", MAX_ATTEMPTS=50)
         ids = [managers[i % 2].submit() for i in range(40)]
         silent = HandWorker(managers[0], "silent")
-        while len(silent.claim(limit=40)) > 0:
-            pass
+        self.assertEqual(len(silent.claim(limit=len(ids))), len(ids))
         for task_id in ids:
             wait_until(lambda task_id=task_id: managers[1].status(task_id)["status"] == "RECEIVED",
                        "a lost task to be returned")
@@ -118,6 +118,31 @@ class Several(Case):
                    >= len(ids) - 4, "all to be counted")
         self.assertEqual(sum(m.metric("segue_outbox_published_total") for m in managers),
                          len(ids) - 4)
+
+    def test_an_upload_that_waits_for_the_database_is_not_swept_by_another_manager(self):
+        direct = Manager(self, SWEEP_AFTER="1s").start()
+        link = Proxy(self, direct.settings["DATABASE_URL"])
+        held_up = Manager(self, direct.cwd, DATABASE_URL=link.url, SWEEP_AFTER="1s",
+                          STORAGE_URL=direct.settings["STORAGE_URL"]).start()
+        link.mode("pause")
+        answers = []
+        client = threading.Thread(target=lambda: answers.append(held_up.call(
+            "POST", UPLOAD, EXAMPLE, {"Content-Type": "text/csv"})))
+        client.start()
+        key = wait_until(lambda: [k for k in direct.stored() if k.endswith(".csv")], "the file")[0]
+        make_old(direct.storage / key)
+        for _ in range(2):  # sweeps of the other manager, which finds no task for the file
+            orphan = direct.storage / f"raw_data/raw_{uuid.uuid4()}.csv"
+            orphan.write_bytes(b"x")
+            make_old(orphan)
+            wait_until(lambda orphan=orphan: not orphan.exists(), "a sweep")
+        self.assertEqual(direct.stored(), {key})
+        link.mend()
+        client.join(4 * PATIENCE)
+        self.assertEqual(answers[0].status, 202, answers)
+        task = direct.show(answers[0].json["task_id"])
+        self.assertEqual(task["file_input_path"], key)
+        self.assertEqual(direct.stored(), {key})
 
     def test_two_may_keep_house_at_once(self):
         managers = self.start_managers(RETENTION="1s", SWEEP_AFTER="1s", LEASE="5m")
