@@ -188,6 +188,8 @@ void reply_err(struct exchange *x, const struct err *err)
 
     if (status >= 500)
         log_failure(x, err);
+    if (err->code == -E_UNAVAILABLE || err->code == -E_UNKNOWN_OUTCOME)
+        metric_add(METRIC_STORE_ERRORS, 1);
     snprintf(detail, sizeof detail, "%s",
              status >= 500 ? public_sentence(err->code) : err->text);
     answer_problem(x, status, err_title(err->code), NULL, detail);
