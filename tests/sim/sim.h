@@ -77,7 +77,7 @@ struct life {
     struct service *service;
     struct reaper reaper;
     struct relay *relay;
-    bool reaper_busy, relay_busy, hub_busy;
+    bool reaper_busy, relay_busy, hub_busy, house_busy;
     int64_t reaper_at;
 };
 
