@@ -29,6 +29,7 @@ struct item {
     uint64_t hash;
     uint32_t entry; /* what the table may know the song as */
     uint32_t song, day;
+    uint32_t *place; /* of the song on the worker's sheet */
     uint128 plays;
 };
 

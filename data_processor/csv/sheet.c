@@ -73,10 +73,12 @@ int sheet_widen(struct sheet *s)
     return 0;
 }
 
-/* The first row of any song of a page. */
-static uint32_t *new_places(struct sheet *s, uint32_t song)
+uint32_t *sheet_make_place(struct sheet *s, uint32_t song)
 {
-    uint32_t page = song >> PAGE_BITS;
+    uint32_t page = song >> PAGE_BITS, *place = sheet_place(s, song);
+
+    if (place)
+        return place;
 
     if (page >= s->place_room) {
         uint32_t room = page + page / 2 + 8;
@@ -144,38 +146,32 @@ static int make_dense(struct sheet *s, uint32_t *place, size_t days)
     return 0;
 }
 
-static int add_to_log(struct sheet *s, uint32_t song, uint32_t date, uint64_t plays)
+int sheet_add_slowly(struct sheet *s, uint32_t *place, uint32_t song, uint32_t date,
+                     uint128 plays)
 {
-    uint32_t *place = sheet_place(s, song);
-
-    if (!place)
-        place = new_places(s, song);
-    if (!place)
-        return -E_NO_MEMORY;
+    if (plays >> PLAYS_BITS) {
+        int rc = add_wide(s, song, date, false, (uint64_t)plays);
+        if (rc == 0 && plays >> 64)
+            rc = add_wide(s, song, date, true, (uint64_t)(plays >> 64));
+        return rc;
+    }
     if (!(*place >> 31) && ++*place >= DENSE_ROWS_LEAST && !s->full) {
         size_t days = calendar_count(s->dates.calendar);
         if (*place / 2 >= days && make_dense(s, place, days) != 0)
             return -E_NO_MEMORY;
     }
-    return log_add(&s->log, song, date, plays);
-}
-
-int sheet_add_slowly(struct sheet *s, uint32_t song, uint32_t date, uint128 plays)
-{
-    if (plays >> PLAYS_BITS == 0)
-        return add_to_log(s, song, date, (uint64_t)plays);
-    int rc = add_wide(s, song, date, false, (uint64_t)plays);
-    if (rc == 0 && plays >> 64)
-        rc = add_wide(s, song, date, true, (uint64_t)(plays >> 64));
-    return rc;
+    return log_add(&s->log, song, date, (uint64_t)plays);
 }
 
 int sheet_add(struct sheet *s, uint32_t song, uint32_t date, uint128 plays)
 {
-    size_t at = sheet_sum_at(s, song, date);
+    uint32_t *place = sheet_make_place(s, song);
 
+    if (!place)
+        return -E_NO_MEMORY;
+    size_t at = sheet_sum_at(s, *place, date);
     if (at == 0 || plays >> DENSE_PLAYS_BITS)
-        return sheet_add_slowly(s, song, date, plays);
+        return sheet_add_slowly(s, place, song, date, plays);
     return sheet_add_dense(s, at, song, date, (uint64_t)plays);
 }
 

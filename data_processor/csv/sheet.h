@@ -53,7 +53,7 @@ size_t sheet_growth(const struct sheet *s, size_t rows, size_t pages);
  * spare. 0, -E_NO_MEMORY. */
 int sheet_widen(struct sheet *s);
 
-/* The place of a song, or NULL: there is none yet. */
+/* The place of a song, or NULL: nothing of its page came here. */
 static inline uint32_t *sheet_place(const struct sheet *s, uint32_t song)
 {
     uint32_t page = song >> PAGE_BITS;
@@ -62,20 +62,20 @@ static inline uint32_t *sheet_place(const struct sheet *s, uint32_t song)
                                                    : NULL;
 }
 
+/* Makes it when there is none; it stays where it is. NULL: no memory. */
+uint32_t *sheet_make_place(struct sheet *s, uint32_t song);
+
 enum { DENSE_PLAYS_BITS = 62 }; /* smaller plays can be added to a sum below 2^63 */
 
 /* Where in `dense` plays of a song are added up, plus 1, or 0: nowhere yet. */
-static inline size_t sheet_sum_at(const struct sheet *s, uint32_t song, uint32_t date)
+static inline size_t sheet_sum_at(const struct sheet *s, uint32_t place, uint32_t date)
 {
-    const uint32_t *place = sheet_place(s, song);
-
-    return place && *place >> 31 && date < s->stride
-               ? (*place & INT32_MAX) * s->stride + date + 1
-               : 0;
+    return place >> 31 && date < s->stride ? (place & INT32_MAX) * s->stride + date + 1 : 0;
 }
 
 /* Adds the plays of one row where they cannot be added to a sum. 0, -E_NO_MEMORY. */
-int sheet_add_slowly(struct sheet *s, uint32_t song, uint32_t date, uint128 plays);
+int sheet_add_slowly(struct sheet *s, uint32_t *place, uint32_t song, uint32_t date,
+                     uint128 plays);
 
 /* A sum that nears 64 bits: moves it to the wide list. */
 int sheet_flush_sum(struct sheet *s, uint32_t song, uint32_t date, uint64_t *sum);

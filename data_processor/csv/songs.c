@@ -176,7 +176,10 @@ static int claim_slots(struct songs *s, struct pen *p, size_t count, size_t spar
     size_t more = count - p->claim, least = 2 * (s->claimed + more), slots = s->index_slots;
 
     if (least > slots) {
-        slots = slots + slots / 2 > FIRST_INDEX ? slots + slots / 2 : FIRST_INDEX;
+        size_t half = slots + slots / 2;
+        slots = 2 * slots > FIRST_INDEX ? 2 * slots : FIRST_INDEX;
+        if (slots * sizeof *s->index > spare / 4)
+            slots = half;
         slots = slots > least ? slots : least;
         if (pages_held(slots * sizeof *s->index) > spare)
             slots = spare / sizeof *s->index / 512 * 512; /* whole pages of 4 KiB */

@@ -112,16 +112,23 @@ static inline uint32_t songs_guess(const struct songs *s, uint64_t hash)
     }
 }
 
+/* What differs in 8 bytes of a name of at most 32. Where it has ended others are taken for
+ * them: behind the entry another worker may be writing. */
+static inline uint64_t entry_differs(const struct entry *e, const char *bytes, size_t len,
+                                     size_t from)
+{
+    return (load64(e->bytes + (from < len ? from : 0)) ^ load64(bytes + from)) &
+           mask64(len, from);
+}
+
 static inline bool entry_is(const struct entry *e, const char *bytes, size_t len)
 {
     if (e->len != len)
         return false;
     if (len > 32)
         return memcmp(e->bytes, bytes, len) == 0;
-    uint64_t differ = 0;
-    for (size_t i = 0; i < 32; i += 8) /* behind the entry another worker may be writing */
-        differ |= (load64(e->bytes + (i < len ? i : 0)) ^ load64(bytes + i)) & mask64(len, i);
-    return differ == 0;
+    return (entry_differs(e, bytes, len, 0) | entry_differs(e, bytes, len, 8) |
+            entry_differs(e, bytes, len, 16) | entry_differs(e, bytes, len, 24)) == 0;
 }
 
 #endif

@@ -119,7 +119,8 @@ static void add_dense(struct sums *s, const struct totals *t, const struct sheet
                       uint32_t song)
 {
     size_t days = t->day_count < sheet->stride ? t->day_count : sheet->stride;
-    size_t first = sheet_sum_at(sheet, song, 0);
+    const uint32_t *place = sheet_place(sheet, song);
+    size_t first = place ? sheet_sum_at(sheet, *place, 0) : 0;
 
     for (size_t i = 0; first && i < days; i++) {
         uint64_t sum = sheet->dense[first - 1 + i];

@@ -262,9 +262,10 @@ static int judge_batch(struct worker *w, size_t count, bool *ret_stop, struct er
                 return rc;
         } else if (rc == 0) {
             item->song = songs_entry(&w->table->songs, item->entry)->id;
-            const uint32_t *place = sheet_place(&w->sheet, item->song);
-            if (place)
-                prefetch(place);
+            item->place = sheet_make_place(&w->sheet, item->song);
+            if (!item->place)
+                return no_memory(err);
+            prefetch(item->place);
         }
     }
     return rc;
@@ -280,9 +281,9 @@ static int add_batch(struct worker *w, size_t count, struct err *err)
         const struct item *item = &w->items[i];
         if (item->fault >= 0)
             continue;
-        size_t at = sheet_sum_at(s, item->song, item->day);
+        size_t at = sheet_sum_at(s, *item->place, item->day);
         if (at == 0 || item->plays >> DENSE_PLAYS_BITS) {
-            if (sheet_add_slowly(s, item->song, item->day, item->plays) != 0)
+            if (sheet_add_slowly(s, item->place, item->song, item->day, item->plays) != 0)
                 return no_memory(err);
             continue;
         }
