@@ -1,10 +1,9 @@
-/* main.c - the command line of the worker program. */
+/* worker_main.c - the command line of the worker, which main.c hands on to it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "app.h"
-#include "command.h"
 
 static int usage(const char *sentence)
 {
@@ -97,8 +96,6 @@ int main(int argc, char **argv)
     struct config c;
     struct err err = ERR_INIT;
 
-    if (argc > 1 && strcmp(argv[1], "aggregate") == 0)
-        return csv_command(argc - 1, argv + 1);
     if (argc > 1 && strcmp(argv[1], "slot") == 0)
         return run_slot(argc, argv);
     if (config_load(&c, CONFIG_WORKER, argc, argv, ".env", &err) != 0)
