@@ -1,5 +1,5 @@
 # What `cmake --install` puts where: programs, man pages, the settings file to start from.
-foreach(program task_manager data_processor taskctl)
+foreach(program task_manager data_processor data_processor-worker taskctl)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
     endif()

@@ -1,3 +1,7 @@
-# The worker program.
-add_executable(data_processor main.c app.c bar.c command.c outfile.c)
-target_link_libraries(data_processor PRIVATE base domain codec objstore net broker csv jobs runtime)
+# The program that people start, and the worker that it turns into: one beside the other.
+add_executable(data_processor main.c bar.c command.c outfile.c)
+target_link_libraries(data_processor PRIVATE base csv)
+add_executable(data_processor-worker worker_main.c app.c)
+target_link_libraries(data_processor-worker PRIVATE
+    base domain codec objstore net broker csv jobs runtime)
+add_dependencies(data_processor data_processor-worker)

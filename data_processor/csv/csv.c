@@ -21,8 +21,8 @@ struct job {
     struct reader reader;
     struct pipeline *pipeline;
     struct columns columns;
-    struct run_list runs;
     struct spill_file scratch;
+    size_t spilled_runs;
     struct output output;
     struct ticker ticker;
 };
@@ -50,50 +50,33 @@ static int read_and_sum(struct job *j, struct err *err)
     return ledger->failed ? ledger_error(ledger, &j->columns, err) : reader_rc;
 }
 
-/* Something was spilled: what is left in the tables goes the same way, so that the merge has
- * their memory. */
+/* Something was spilled: what is left in the table goes the same way, so that the merge has
+ * its memory. */
 static int write_from_runs(struct job *j, struct err *err)
 {
-    int rc = 0;
+    struct spills *spills = pipeline_spills(j->pipeline);
+    int rc = spills_take(spills, pipeline_table(j->pipeline), j->plan, err);
 
-    for (size_t i = 0; rc == 0 && i < pipeline_workers(j->pipeline); i++) {
-        struct worker *w = pipeline_worker(j->pipeline, i);
-        if (w->table.rows > 0)
-            rc = worker_spill_finished(w, err);
-        table_release(&w->table);
-        for (size_t k = 0; rc == 0 && k < w->runs.count; k++)
-            rc = run_list_add(&j->runs, &w->runs.items[k], err);
-    }
-    return rc ? rc : emit_runs(&j->runs, &j->scratch, j->plan, &j->output, err);
-}
-
-static bool has_spilled(struct job *j)
-{
-    for (size_t i = 0; i < pipeline_workers(j->pipeline); i++)
-        if (pipeline_worker(j->pipeline, i)->runs.count > 0)
-            return true;
-    return false;
+    j->spilled_runs = spills->runs.count;
+    return rc ? rc : emit_runs(&spills->runs, &j->scratch, j->plan, &j->output, err);
 }
 
 static int write_from_memory(struct job *j, struct err *err)
 {
-    struct table *tables[THREADS_MAX];
-    size_t count = pipeline_workers(j->pipeline);
+    struct table *table = pipeline_table(j->pipeline);
 
-    for (size_t i = 0; i < count; i++)
-        tables[i] = &pipeline_worker(j->pipeline, i)->table;
-    return emit_tables(tables, count, j->plan, &j->output, err);
+    if (table_finish(table) != 0)
+        return err_set(err, -E_NO_MEMORY, "no memory for the totals");
+    return emit_table(table, j->plan, &j->output, err);
 }
 
 static int write_totals(struct job *j, int out_fd, struct err *err)
 {
+    bool spilled = pipeline_spills(j->pipeline)->runs.count > 0;
     int rc = output_begin(&j->output, out_fd, &j->ticker, err);
 
-    if (rc == 0) {
-        rc = has_spilled(j) ? EMIT_BY_RUNS : write_from_memory(j, err);
-        if (rc == EMIT_BY_RUNS)
-            rc = write_from_runs(j, err);
-    }
+    if (rc == 0)
+        rc = spilled ? write_from_runs(j, err) : write_from_memory(j, err);
     output_end(&j->output);
     return rc;
 }
@@ -106,7 +89,7 @@ static void fill_stats(const struct job *j, struct csv_stats *ret_stats)
                           .bytes_in = source_bytes_in(j->source),
                           .bytes_inflated = source_bytes_out(j->source),
                           .bytes_out = j->output.bytes,
-                          .spilled_runs = j->runs.count};
+                          .spilled_runs = j->spilled_runs};
 
     for (size_t i = 0; i < CSV_REASON__COUNT; i++) {
         s.rejected[i] = sum->rejected[i];
@@ -151,7 +134,6 @@ int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
     source_free(j.source);
     columns_release(&j.columns);
     reader_release(&j.reader);
-    run_list_release(&j.runs);
     spill_file_close(&j.scratch);
     return rc;
 }

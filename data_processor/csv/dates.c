@@ -4,12 +4,32 @@
 
 enum { FIRST_SLOTS = 16 };
 
-void dates_release(struct dates *d)
+void calendar_init(struct calendar *c)
+{
+    *c = (struct calendar){0};
+    pthread_mutex_init(&c->lock, NULL);
+}
+
+void calendar_clear(struct calendar *c)
+{
+    dates_clear(&c->dates);
+    free(c->days);
+    c->days = NULL;
+    c->room = 0;
+    atomic_store_explicit(&c->count, 0, memory_order_relaxed);
+}
+
+void calendar_release(struct calendar *c)
+{
+    calendar_clear(c);
+    pthread_mutex_destroy(&c->lock);
+}
+
+void dates_clear(struct dates *d)
 {
     free(d->recent);
     free(d->slots);
-    free(d->days);
-    *d = (struct dates){0};
+    *d = (struct dates){.calendar = d->calendar};
 }
 
 int dates_hurry(struct dates *d)
@@ -43,10 +63,6 @@ static int grow(struct dates *d)
 
     if (d->count < old_count / 2)
         return 0;
-    uint32_t *days = realloc(d->days, count / 2 * sizeof *days);
-    if (!days)
-        return DATES_NO_MEMORY;
-    d->days = days;
     d->slots = calloc(count, sizeof *d->slots);
     if (!d->slots) {
         d->slots = old;
@@ -57,16 +73,6 @@ static int grow(struct dates *d)
         if (old[i].text)
             put(d, old[i]);
     free(old);
-    return 0;
-}
-
-static int add(struct dates *d, struct date_slot *slot)
-{
-    slot->id = (uint16_t)d->count;
-    if (grow(d) != 0)
-        return DATES_NO_MEMORY;
-    put(d, *slot);
-    d->days[d->count++] = slot->day;
     return 0;
 }
 
@@ -83,6 +89,50 @@ static const struct date_slot *find(const struct dates *d, uint64_t text, uint16
     }
 }
 
+static int add(struct dates *d, const struct date_slot *slot)
+{
+    if (grow(d) != 0)
+        return DATES_NO_MEMORY;
+    put(d, *slot);
+    d->count++;
+    return 0;
+}
+
+/* With the lock held: notes a day that no thread has had yet. */
+static int note_day(struct calendar *c, struct date_slot *slot)
+{
+    uint32_t count = calendar_count(c);
+
+    if (count == c->room) {
+        uint32_t room = c->room ? 2 * c->room : FIRST_SLOTS;
+        uint32_t *days = realloc(c->days, room * sizeof *days);
+        if (!days)
+            return DATES_NO_MEMORY;
+        c->days = days;
+        c->room = room;
+    }
+    slot->id = (uint16_t)count;
+    if (add(&c->dates, slot) != 0)
+        return DATES_NO_MEMORY;
+    c->days[count] = slot->day;
+    atomic_store_explicit(&c->count, count + 1, memory_order_relaxed);
+    return 0;
+}
+
+static int ask_calendar(struct calendar *c, struct date_slot *slot)
+{
+    int rc = 0;
+
+    pthread_mutex_lock(&c->lock);
+    const struct date_slot *found = find(&c->dates, slot->text, slot->rest);
+    if (found)
+        *slot = *found;
+    else
+        rc = note_day(c, slot);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
+}
+
 int dates_search(struct dates *d, const char *text, size_t len)
 {
     struct date_slot slot;
@@ -94,7 +144,7 @@ int dates_search(struct dates *d, const char *text, size_t len)
     const struct date_slot *found = find(d, slot.text, slot.rest);
     if (found)
         slot = *found;
-    else if (add(d, &slot) != 0)
+    else if (ask_calendar(d->calendar, &slot) != 0 || add(d, &slot) != 0)
         return DATES_NO_MEMORY;
     if (d->recent)
         d->recent[dates_recent_place(slot.text, slot.rest)] = slot;
@@ -103,6 +153,7 @@ int dates_search(struct dates *d, const char *text, size_t len)
 
 size_t dates_bytes(uint32_t count)
 {
-    /* slots (three times while they grow), days, and a sum with its number in each thread */
-    return (size_t)count * (6 * sizeof(struct date_slot) + 4 + sizeof(uint128) + 8);
+    /* slots (three times while they grow) and days, here and in the calendar, and a sum with
+     * its number in each thread */
+    return (size_t)count * (12 * sizeof(struct date_slot) + 8 + sizeof(uint128) + 8);
 }

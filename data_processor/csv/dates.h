@@ -1,9 +1,13 @@
 /* dates.h - the days that occur in the input, numbered as they come.
  *
  * A file has few different days and many rows: each day's text is checked once and then only
- * compared. That is exact because a day has one text. A set belongs to one thread. */
+ * compared. That is exact because a day has one text. A set belongs to one thread; the sets
+ * of several threads number alike when they share a calendar. */
 #ifndef CSV_DATES_H
 #define CSV_DATES_H
+
+#include <pthread.h>
+#include <stdatomic.h>
 
 #include "bytes.h"
 #include "row.h"
@@ -23,14 +27,32 @@ struct date_slot {
 enum { DATES_RECENT = 4 << 11 };
 
 struct dates {
-    struct date_slot *recent; /* NULL: do without */
+    struct calendar *calendar; /* gives the numbers */
+    struct date_slot *recent;  /* NULL: do without */
     struct date_slot *slots;
     uint32_t slot_count; /* a power of two */
     uint32_t count;
-    uint32_t *days; /* by id */
 };
 
-void dates_release(struct dates *d);
+/* The days of all threads. Each asks it once for each day. */
+struct calendar {
+    pthread_mutex_t lock;
+    struct dates dates;
+    uint32_t *days; /* by id */
+    uint32_t room;
+    atomic_uint count;
+};
+
+void calendar_init(struct calendar *c);
+void calendar_clear(struct calendar *c);
+void calendar_release(struct calendar *c);
+
+static inline uint32_t calendar_count(const struct calendar *c)
+{
+    return atomic_load_explicit(&c->count, memory_order_relaxed);
+}
+
+void dates_clear(struct dates *d); /* empty and usable again */
 
 /* Takes DATES_RECENT slots to be faster. 0 or DATES_NO_MEMORY. */
 int dates_hurry(struct dates *d);
@@ -38,7 +60,7 @@ int dates_hurry(struct dates *d);
 /* dates_id for a text that is not among the recent ones. */
 int dates_search(struct dates *d, const char *text, size_t len);
 
-/* Bytes that `count` days take here and in the sums over them. */
+/* Bytes that `count` days take here, in the calendar and in the sums over them. */
 size_t dates_bytes(uint32_t count);
 
 static inline uint32_t dates_recent_place(uint64_t text, uint16_t rest)

@@ -1,7 +1,8 @@
 #include "emit.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
+
+#include "parallel.h"
 
 enum { DATE_ROOM = 16 };
 
@@ -11,6 +12,7 @@ struct emission {
     struct output *output;
     char (*dates)[DATE_ROOM]; /* by rank */
     atomic_size_t next;       /* range */
+    int rc;                   /* of the calling thread, which is always there */
 };
 
 struct emitter {
@@ -31,17 +33,17 @@ static int put_song(void *arg, const struct song *song, const struct group *grou
 }
 
 /* Takes ranges until none is left. A thread that cannot start leaves them to the others. */
-static int emit_ranges(struct emission *e, struct err *err)
+static void emit_ranges(void *arg, size_t thread)
 {
+    struct emission *e = arg;
     struct emitter me = {.emission = e};
     struct totals_sink sink = {put_song, &me};
     struct sums sums = {0};
-    int rc = writer_begin(&me.writer, e->output, e->plan->out_bytes, err);
+    int rc = writer_begin(&me.writer, e->output, e->plan->out_bytes, NULL);
 
     if (rc == 0)
         rc = sums_init(&sums, e->totals->day_count);
-    for (size_t range;
-         rc == 0 && (range = atomic_fetch_add(&e->next, 1)) < e->totals->ranges;) {
+    for (size_t range; rc == 0 && parallel_next(&e->next, e->totals->ranges, &range);) {
         struct err range_err = ERR_INIT;
         me.writer.piece = range;
         int range_rc = output_failed(e->output)
@@ -51,47 +53,30 @@ static int emit_ranges(struct emission *e, struct err *err)
     }
     sums_release(&sums);
     writer_release(&me.writer);
-    return rc;
-}
-
-static void *thread_main(void *arg)
-{
-    emit_ranges(arg, NULL);
-    return NULL;
+    if (thread == 0)
+        e->rc = rc;
 }
 
 static int emit_totals(struct emission *e, size_t threads, struct err *err)
 {
-    pthread_t ids[THREADS_MAX];
-    size_t started = 0;
-
     e->output->pieces = e->totals->ranges;
-
-    if (threads > e->totals->ranges)
-        threads = e->totals->ranges;
-    while (started + 1 < threads && pthread_create(&ids[started], NULL, thread_main, e) == 0)
-        started++;
-    int rc = emit_ranges(e, err);
-    for (size_t i = 0; i < started; i++)
-        pthread_join(ids[i], NULL);
+    parallel_run(threads, emit_ranges, e);
     if (e->output->rc) {
-        rc = e->output->rc;
         if (err)
             *err = e->output->err;
-    } else if (rc && e->output->turn == e->totals->ranges) {
-        rc = 0; /* the others did it all */
-    } else if (rc) {
-        err_set(err, rc, "no memory to write the output");
+        return e->output->rc;
     }
-    return rc;
+    if (e->output->turn == e->totals->ranges)
+        return 0; /* though one may have had no memory, the others did it all */
+    return err_set(err, e->rc, "no memory to write the output");
 }
 
-int emit_tables(struct table *const *tables, size_t count, const struct csv_plan *plan,
-                struct output *output, struct err *err)
+int emit_table(const struct table *t, const struct csv_plan *plan, struct output *output,
+               struct err *err)
 {
     struct totals totals;
     struct emission e = {.totals = &totals, .plan = plan, .output = output};
-    int rc = totals_init(&totals, tables, count);
+    int rc = totals_init(&totals, t);
 
     if (rc == 0) {
         e.dates = calloc(totals.day_count + 1, sizeof *e.dates);
@@ -100,13 +85,13 @@ int emit_tables(struct table *const *tables, size_t count, const struct csv_plan
     if (rc == 0) {
         for (uint32_t i = 0; i < totals.day_count; i++)
             date_format(totals.days[i], e.dates[i]);
-        rc = emit_totals(&e, count, err);
-    } else if (rc < 0) {
+        rc = emit_totals(&e, parallel_worth(t->threads, t->records), err);
+    } else {
         err_set(err, rc, "no memory to write the output");
     }
     free(e.dates);
     totals_release(&totals);
-    return rc == TOTALS_TOO_MANY_DAYS ? EMIT_BY_RUNS : rc;
+    return rc;
 }
 
 struct run_emitter {

@@ -6,12 +6,9 @@
 #include "totals.h"
 #include "writer.h"
 
-enum { EMIT_BY_RUNS = 1 };
-
-/* Writes what finished tables hold: as many threads as there are tables take the ranges of
- * songs as they come. EMIT_BY_RUNS: nothing was done, there are too many different days. */
-int emit_tables(struct table *const *tables, size_t count, const struct csv_plan *plan,
-                struct output *output, struct err *err);
+/* Writes what a finished table holds: several threads take the ranges of songs as they come. */
+int emit_table(const struct table *t, const struct csv_plan *plan, struct output *output,
+               struct err *err);
 
 /* Writes what spilled runs hold; they are used up. */
 int emit_runs(struct run_list *runs, struct spill_file *scratch, const struct csv_plan *plan,

@@ -73,7 +73,7 @@ static int grow_parts(struct log *l, uint32_t part)
 
 int log_grow(struct log *l, uint32_t song)
 {
-    uint32_t part = song >> PART_BITS;
+    uint32_t part = song >> PAGE_BITS;
 
     if (part >= l->part_count && grow_parts(l, part) != 0)
         return -E_NO_MEMORY;
@@ -86,7 +86,7 @@ int log_grow(struct log *l, uint32_t song)
         uint64_t **chunks = realloc(p->chunks, room * sizeof *chunks);
         if (!chunks)
             return -E_NO_MEMORY;
-        l->bytes += (room - p->room) * sizeof *chunks;
+        l->bytes += 2 * (room - p->room) * sizeof *chunks; /* and once more when sorted */
         p->chunks = chunks;
         p->room = room;
     }
@@ -101,50 +101,44 @@ int log_grow(struct log *l, uint32_t song)
     return 0;
 }
 
-static size_t part_records(const struct log *l, const struct log_part *p)
+size_t log_part_records(const struct log *l, uint32_t part)
 {
+    if (part >= l->part_count)
+        return 0;
+    const struct log_part *p = &l->parts[part];
     return ((size_t)p->count << l->chunk_bits) - (size_t)(p->end - p->at);
 }
 
-size_t log_largest_part(const struct log *l)
-{
-    size_t most = 0;
-
-    for (uint32_t i = 0; i < l->part_count; i++) {
-        size_t records = part_records(l, &l->parts[i]);
-        most = records > most ? records : most;
-    }
-    return most;
-}
-
 /* Counting sort: out of the chunks into `scratch` and back. */
-void log_sort_part(struct log *l, uint32_t part, uint64_t *scratch,
-                   uint32_t ret_starts[PART_SONGS])
+void log_sort_part(const struct log *const *logs, size_t count, uint32_t part,
+                   uint64_t *scratch, uint64_t **ret_chunks,
+                   uint32_t ret_starts[PAGE_SONGS + 1])
 {
-    const struct log_part *p = &l->parts[part];
-    const unsigned shift = DATE_BITS + PLAYS_BITS;
-    size_t records = part_records(l, p), size = (size_t)1 << l->chunk_bits;
-    uint32_t *starts = ret_starts, sum = 0;
+    const unsigned shift = DATE_BITS + PLAYS_BITS, bits = logs[0]->chunk_bits;
+    size_t size = (size_t)1 << bits, records = 0, chunks = 0;
+    uint32_t *ends = ret_starts + 1, sum = 0;
 
-    memset(starts, 0, PART_SONGS * sizeof *starts);
-    for (size_t done = 0, i = 0; done < records; i++) {
-        size_t step = records - done < size ? records - done : size;
-        memcpy(scratch + done, p->chunks[i], step * sizeof *scratch);
-        for (size_t k = done; k < done + step; k++)
-            starts[scratch[k] >> shift]++;
-        done += step;
+    memset(ret_starts, 0, (PAGE_SONGS + 1) * sizeof *ret_starts);
+    for (size_t i = 0; i < count; i++) {
+        size_t left = log_part_records(logs[i], part);
+        for (uint32_t k = 0; k < log_part_chunks(logs[i], part); k++) {
+            uint64_t *chunk = logs[i]->parts[part].chunks[k];
+            size_t step = left < size ? left : size;
+            ret_chunks[chunks++] = chunk;
+            memcpy(scratch + records, chunk, step * sizeof *scratch);
+            for (size_t at = records; at < records + step; at++)
+                ends[scratch[at] >> shift]++;
+            records += step;
+            left -= step;
+        }
     }
-    for (uint32_t song = 0; song < PART_SONGS; song++) {
-        uint32_t count = starts[song];
-        starts[song] = sum;
-        sum += count;
+    for (uint32_t song = 0; song < PAGE_SONGS; song++) {
+        uint32_t here = ends[song];
+        ends[song] = sum;
+        sum += here;
     }
-    for (size_t k = 0; k < records; k++) {
-        uint32_t place = starts[scratch[k] >> shift]++;
-        p->chunks[place >> l->chunk_bits][place & (size - 1)] = scratch[k];
+    for (size_t at = 0; at < records; at++) { /* moves each start to its end */
+        uint32_t place = ends[scratch[at] >> shift]++;
+        ret_chunks[place >> bits][place & (size - 1)] = scratch[at];
     }
-    /* now each is where the next one starts */
-    memmove(starts + 1, starts, (PART_SONGS - 1) * sizeof *starts);
-    starts[0] = 0;
-    l->records += records;
 }

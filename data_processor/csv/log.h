@@ -1,9 +1,9 @@
 /* log.h - plays that were not added up yet, eight bytes a row.
  *
  * Where a file has almost as many songs and days as rows, each row would miss the cache on
- * its own sum. Here rows are only appended, to one part for each PART_SONGS songs; at the end
- * each part is put in order of songs, in the cache. Parts start as small as they can: a small
- * file has one. A log belongs to one thread. */
+ * its own sum. Here rows are only appended, to one part for each page of songs; at the end the
+ * parts that all threads have for a page are put in order of songs together, in the cache.
+ * Parts start as small as they can: a small file has one. A log belongs to one thread. */
 #ifndef CSV_LOG_H
 #define CSV_LOG_H
 
@@ -11,10 +11,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { PART_BITS = 13, PART_SONGS = 1 << PART_BITS, DATE_BITS = 16 };
+#include "songs.h"
 
-/* song % PART_SONGS, date, plays, from the top down. */
-enum { PLAYS_BITS = 64 - PART_BITS - DATE_BITS };
+enum { DATE_BITS = 16 };
+
+/* song % PAGE_SONGS, date, plays, from the top down. */
+enum { PLAYS_BITS = 64 - PAGE_BITS - DATE_BITS };
 
 struct log_part {
     uint64_t *at, *end; /* where the next record goes in the last chunk */
@@ -35,7 +37,6 @@ struct log {
     uint32_t most_chunks; /* in one part: so much scratch will be needed */
     unsigned chunk_bits;  /* records in a chunk: 2 to this power */
     size_t bytes;         /* reserved */
-    uint64_t records;     /* in the parts that were sorted */
     struct slab *slabs;
     uint32_t slab_count, slab_room;
     uint64_t *free_at, *free_end; /* what is left of the last slab */
@@ -48,23 +49,26 @@ void log_release(struct log *l);
 /* A new chunk for the part of a song. 0 or -E_NO_MEMORY. */
 int log_grow(struct log *l, uint32_t song);
 
-/* Records in the largest part. */
-size_t log_largest_part(const struct log *l);
+/* Records in a part. */
+size_t log_part_records(const struct log *l, uint32_t part);
 
-/* Puts a part in order of songs by way of `scratch`, which holds as many records;
- * ret_starts[song % PART_SONGS] becomes the place of the song's first record in the part. */
-void log_sort_part(struct log *l, uint32_t part, uint64_t *scratch,
-                   uint32_t ret_starts[PART_SONGS]);
+/* Puts the parts that `count` logs (cut alike) have for a page in order of songs by way of
+ * `scratch`, which holds as many records. They end up in the chunks of all of them, which
+ * ret_chunks lists; ret_starts[song % PAGE_SONGS] becomes the place of the song's first
+ * record, the last of it is how many there are. */
+void log_sort_part(const struct log *const *logs, size_t count, uint32_t part,
+                   uint64_t *scratch, uint64_t **ret_chunks,
+                   uint32_t ret_starts[PAGE_SONGS + 1]);
 
-/* What it holds and what sorting it will take. */
-static inline size_t log_held(const struct log *l)
+/* Chunks in a part. */
+static inline uint32_t log_part_chunks(const struct log *l, uint32_t part)
 {
-    return l->bytes + ((size_t)l->most_chunks << l->chunk_bits) * sizeof(uint64_t);
+    return part < l->part_count ? l->parts[part].count : 0;
 }
 
 static inline uint64_t log_record(uint32_t song, uint32_t date, uint64_t plays)
 {
-    return (uint64_t)(song & (PART_SONGS - 1)) << (DATE_BITS + PLAYS_BITS) |
+    return (uint64_t)(song & (PAGE_SONGS - 1)) << (DATE_BITS + PLAYS_BITS) |
            (uint64_t)date << PLAYS_BITS | plays;
 }
 
@@ -80,7 +84,7 @@ static inline uint64_t log_plays(uint64_t record)
 
 static inline int log_add(struct log *l, uint32_t song, uint32_t date, uint64_t plays)
 {
-    uint32_t part = song >> PART_BITS;
+    uint32_t part = song >> PAGE_BITS;
 
     if (part >= l->part_count || l->parts[part].at == l->parts[part].end) {
         int rc = log_grow(l, song);
@@ -89,13 +93,6 @@ static inline int log_add(struct log *l, uint32_t song, uint32_t date, uint64_t 
     }
     *l->parts[part].at++ = log_record(song, date, plays);
     return 0;
-}
-
-/* Record `index` of a part. */
-static inline const uint64_t *log_at(const struct log *l, const struct log_part *p,
-                                     uint32_t index)
-{
-    return &p->chunks[index >> l->chunk_bits][index & ((1U << l->chunk_bits) - 1)];
 }
 
 #endif

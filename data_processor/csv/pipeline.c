@@ -1,8 +1,10 @@
 #include "pipeline.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 enum { PARKED_PER_THREAD = 4 };
 
@@ -15,8 +17,11 @@ struct thread {
 struct pipeline {
     const struct csv_plan *plan;
     const struct csv_options *options;
-    struct thread **threads; /* NULL: not started */
+    struct thread **threads;
     size_t thread_count;
+    struct table table;
+    bool has_table;
+    struct spills spills;
 
     pthread_mutex_t turn; /* guards the reader and what is read */
     struct reader *reader;
@@ -41,7 +46,7 @@ static int no_memory(struct err *err)
     return err_set(err, -E_NO_MEMORY, "no memory to start");
 }
 
-/* A worker is made when its thread is started: a small file needs one. */
+/* A small file needs one; the others are made when there is more to read. */
 static int add_worker(struct pipeline *p, struct err *err)
 {
     struct thread *t = calloc(1, sizeof *t);
@@ -50,8 +55,21 @@ static int add_worker(struct pipeline *p, struct err *err)
         return no_memory(err);
     t->pipeline = p;
     p->threads[p->thread_count++] = t;
-    return worker_init(&t->worker, p->reader->columns, p->plan, p->options->skip_bad_rows,
-                       p->options->temp_dir ? p->options->temp_dir : "/var/tmp", err);
+    worker_init(&t->worker, p->reader->columns, p->plan, p->options->skip_bad_rows, &p->table,
+                &p->spills);
+    return 0;
+}
+
+static int make_table(struct pipeline *p, struct err *err)
+{
+    const char *dir = p->options->temp_dir ? p->options->temp_dir : "/var/tmp";
+    uint64_t seed;
+
+    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
+        return err_set_errno(err, -E_IO, errno, "read random bytes");
+    table_init(&p->table, p->plan->table_bytes * p->plan->threads, p->plan->threads, seed);
+    p->has_table = true;
+    return spills_init(&p->spills, p->plan->threads, dir, err);
 }
 
 struct pipeline *pipeline_new(struct reader *reader, const struct csv_options *options,
@@ -77,9 +95,11 @@ struct pipeline *pipeline_new(struct reader *reader, const struct csv_options *o
     p->threads = calloc(plan->threads, sizeof *p->threads);
     p->parked = calloc(p->parked_room, sizeof *p->parked);
     p->is_parked = calloc(p->parked_room, sizeof *p->is_parked);
-    if (p->threads && p->parked && p->is_parked && add_worker(p, err) == 0)
+    int rc = p->threads && p->parked && p->is_parked ? make_table(p, err) : no_memory(err);
+    if (rc == 0)
+        rc = add_worker(p, err);
+    if (rc == 0)
         return p;
-    no_memory(err);
     pipeline_free(p);
     return NULL;
 }
@@ -88,10 +108,13 @@ void pipeline_free(struct pipeline *p)
 {
     if (!p)
         return;
+    if (p->has_table)
+        table_release(&p->table);
     for (size_t i = 0; i < p->thread_count; i++) {
-        worker_release(&p->threads[i]->worker);
+        block_release(&p->threads[i]->worker.block);
         free(p->threads[i]);
     }
+    spills_release(&p->spills);
     for (size_t i = 0; p->parked && i < p->parked_room; i++)
         account_release(&p->parked[i]);
     account_release(&p->ledger.sum);
@@ -227,35 +250,26 @@ static bool work_one(struct pipeline *p, struct worker *w)
 static void *thread_main(void *arg)
 {
     struct thread *t = arg;
-    struct pipeline *p = t->pipeline;
-    struct err err = ERR_INIT;
 
-    while (work_one(p, &t->worker))
+    while (work_one(t->pipeline, &t->worker))
         ;
-    if (is_cut(p, UINT64_MAX - 1))
-        return NULL;
-    int rc = worker_finish(&t->worker, &err);
-    if (rc) {
-        pthread_mutex_lock(&p->lock);
-        fail(p, rc, &err);
-        pthread_mutex_unlock(&p->lock);
-    }
+    block_release(&t->worker.block);
     return NULL;
 }
 
 /* Starts all but the first, which is the caller's. Fewer than wanted are no error: the work
- * gets done by those that are there. */
-static size_t start_threads(struct pipeline *p, struct err *err)
+ * gets done by those that are there. All are made before any starts, for they join the table.
+ */
+static size_t start_threads(struct pipeline *p)
 {
     size_t started = 1;
 
-    while (started < p->plan->threads) {
-        if (add_worker(p, err) != 0)
-            break;
+    while (p->thread_count < p->plan->threads && add_worker(p, NULL) == 0)
+        ;
+    for (; started < p->thread_count; started++) {
         struct thread *t = p->threads[started];
         if (pthread_create(&t->id, NULL, thread_main, t) != 0)
             break;
-        started++;
     }
     return started;
 }
@@ -265,15 +279,10 @@ int pipeline_run(struct pipeline *p, int *ret_reader_rc, struct err *err)
     size_t started = 1;
 
     if (work_one(p, &p->threads[0]->worker) && !p->reader->eof)
-        started = start_threads(p, NULL);
+        started = start_threads(p);
     thread_main(p->threads[0]);
     for (size_t i = 1; i < started; i++)
         pthread_join(p->threads[i]->id, NULL);
-    while (p->thread_count > started) { /* a worker that got no thread */
-        struct thread *t = p->threads[--p->thread_count];
-        worker_release(&t->worker);
-        free(t);
-    }
     *ret_reader_rc = p->reader_rc;
     if (err)
         *err = p->rc ? p->err : p->reader_err;
@@ -285,12 +294,12 @@ const struct ledger *pipeline_ledger(const struct pipeline *p)
     return &p->ledger;
 }
 
-struct worker *pipeline_worker(struct pipeline *p, size_t index)
+struct table *pipeline_table(struct pipeline *p)
 {
-    return &p->threads[index]->worker;
+    return &p->table;
 }
 
-size_t pipeline_workers(const struct pipeline *p)
+struct spills *pipeline_spills(struct pipeline *p)
 {
-    return p->thread_count;
+    return &p->spills;
 }

@@ -24,13 +24,12 @@ void pipeline_free(struct pipeline *p);
 
 /* Reads all, or as far as it matters, and adds it up; starts threads and joins them. Bad rows
  * are in the ledger; `*ret_reader_rc` and err say how the reader ended, which matters only if
- * no row is bad. Returns the first error of a worker. When all is well, the workers' tables
- * are finished or spilled. */
+ * no row is bad. Returns the first error of a worker. */
 int pipeline_run(struct pipeline *p, int *ret_reader_rc, struct err *err);
 
 /* After that. */
 const struct ledger *pipeline_ledger(const struct pipeline *p);
-struct worker *pipeline_worker(struct pipeline *p, size_t index); /* below pipeline_workers */
-size_t pipeline_workers(const struct pipeline *p);                /* that took part */
+struct table *pipeline_table(struct pipeline *p); /* the caller is alone with it */
+struct spills *pipeline_spills(struct pipeline *p);
 
 #endif

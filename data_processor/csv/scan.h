@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "row.h"
+
 enum { WANT_SONG, WANT_DATE, WANT_PLAYS, WANTED };
 
 /* A row as the worker needs it. */
@@ -26,6 +28,9 @@ struct item {
     int64_t fault_column;
     uint64_t hash;
     uint32_t entry; /* what the table may know the song as */
+    uint32_t song, day;
+    uint32_t *place; /* of the song on the worker's sheet */
+    uint128 plays;
 };
 
 struct scan {

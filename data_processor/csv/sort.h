@@ -4,12 +4,19 @@
 
 #include <stddef.h>
 
-#include "table.h"
+#include "songs.h"
+
+/* A song to sort: `key` is 8 bytes of its name, the first ones to begin with. */
+struct ranked {
+    uint64_t key;
+    uint32_t entry;
+};
 
 /* By bytes, as memcmp does, shorter first. Radix sort from the front (McIlroy, Bostic,
  * McIlroy, "Engineering Radix Sort", 1993) on 8 bytes of the name at a time that lie beside
- * its number. The work is bounded by the bytes of the names whatever they are. */
-void sort_songs(const struct table *t, struct ranked *songs, size_t count);
+ * its number. The work is bounded by the bytes of the names whatever they are. What is left
+ * after the first byte in which they differ is shared among the threads. */
+void sort_songs(const struct songs *s, struct ranked *order, size_t count, size_t threads);
 
 /* <0, 0, >0 */
 static inline int entry_compare(const struct entry *a, const struct entry *b)

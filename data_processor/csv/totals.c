@@ -3,11 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sort.h"
+#include "parallel.h"
 
 /* A range has about so many totals: enough to fill a buffer, few enough for all threads to
  * end at the same time. */
-enum { RANGE_TOTALS = 16384, AHEAD_ENTRY = 12, AHEAD_LOG = 6 };
+enum { RANGE_TOTALS = 16384, AHEAD_ENTRY = 16, AHEAD_LOG = 8 };
 
 static int compare_days(const void *a, const void *b)
 {
@@ -16,69 +16,33 @@ static int compare_days(const void *a, const void *b)
     return (*x > *y) - (*x < *y);
 }
 
-static uint32_t day_rank(const struct totals *t, uint32_t day)
+int totals_init(struct totals *t, const struct table *table)
 {
-    const uint32_t *found = bsearch(&day, t->days, t->day_count, sizeof day, compare_days);
+    const uint32_t *days = table->calendar.days;
+    uint32_t count = calendar_count(&table->calendar);
 
-    return (uint32_t)(found - t->days);
-}
-
-static int rank_days(struct totals *t)
-{
-    size_t all = 0, unique = 0;
-
-    for (size_t i = 0; i < t->count; i++)
-        all += t->tables[i]->dates.count;
-    t->days = malloc(all * sizeof *t->days + 1);
-    if (!t->days)
+    *t = (struct totals){.table = table, .day_count = count};
+    t->ranges = table->records / RANGE_TOTALS + 1;
+    if (t->ranges > table->song_count)
+        t->ranges = table->song_count ? table->song_count : 1;
+    t->days = malloc(count * sizeof *t->days + 1);
+    t->ranks = malloc(count * sizeof *t->ranks + 1);
+    if (!t->days || !t->ranks)
         return -E_NO_MEMORY;
-    all = 0;
-    for (size_t i = 0; i < t->count; i++) {
-        const struct dates *d = &t->tables[i]->dates;
-        if (d->count)
-            memcpy(t->days + all, d->days, d->count * sizeof *t->days);
-        all += d->count;
-    }
-    qsort(t->days, all, sizeof *t->days, compare_days);
-    for (size_t i = 0; i < all; i++)
-        if (i == 0 || t->days[i] != t->days[unique - 1])
-            t->days[unique++] = t->days[i];
-    t->day_count = (uint32_t)unique;
-    if (unique > DATES_MAX)
-        return TOTALS_TOO_MANY_DAYS;
-    for (size_t i = 0; i < t->count; i++) {
-        const struct dates *d = &t->tables[i]->dates;
-        t->ranks[i] = malloc(d->count * sizeof(uint32_t) + 1);
-        if (!t->ranks[i])
-            return -E_NO_MEMORY;
-        for (uint32_t k = 0; k < d->count; k++)
-            t->ranks[i][k] = day_rank(t, d->days[k]);
+    if (count > 0)
+        memcpy(t->days, days, count * sizeof *t->days);
+    qsort(t->days, count, sizeof *t->days, compare_days);
+    for (uint32_t i = 0; i < count; i++) {
+        const uint32_t *found = bsearch(&days[i], t->days, count, sizeof *days, compare_days);
+        t->ranks[i] = (uint32_t)(found - t->days);
     }
     return 0;
-}
-
-int totals_init(struct totals *t, struct table *const *tables, size_t count)
-{
-    uint64_t most = 0;
-
-    *t = (struct totals){.tables = tables, .count = count};
-    for (size_t i = 0; i < count; i++) {
-        most += tables[i]->log.records + tables[i]->dense_count * tables[i]->stride;
-        if (tables[i]->song_count > tables[t->widest]->song_count)
-            t->widest = i;
-    }
-    size_t songs = tables[t->widest]->song_count;
-    t->ranges = (size_t)(most / RANGE_TOTALS) + 1;
-    if (t->ranges > songs)
-        t->ranges = songs ? songs : 1;
-    return rank_days(t);
 }
 
 void totals_release(struct totals *t)
 {
     free(t->days);
-    for (size_t i = 0; i < t->count; i++)
-        free(t->ranks[i]);
+    free(t->ranks);
     *t = (struct totals){0};
 }
 
@@ -136,141 +100,92 @@ static size_t sums_take(struct sums *s, const uint32_t *days)
     return count;
 }
 
-static void add_wide(struct sums *s, const struct table *t, uint32_t id, const uint32_t *ranks)
+static void add_logged(struct sums *s, const struct totals *t, const struct entry *e)
 {
-    size_t low = 0, high = t->wide_count;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (t->wide[mid].song < id)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    for (; low < t->wide_count && t->wide[low].song == id; low++) {
-        const struct wide *w = &t->wide[low];
-        sums_add(s, ranks[w->date], w->high ? (uint128)w->plays << 64 : w->plays);
-    }
-}
-
-static void add_entry(struct sums *s, const struct table *t, const struct entry *e,
-                      const uint32_t *ranks)
-{
-    uint32_t left = e->logged & (WIDE_BIT - 1), at = e->start;
-    uint32_t size = 1U << t->log.chunk_bits;
+    uint32_t left = e->rows & ROWS_LOGGED, at = e->start;
+    uint32_t size = 1U << t->table->chunk_bits;
 
     while (left > 0) {
-        const uint64_t *records = log_at(&t->log, &t->log.parts[e->id >> PART_BITS], at);
+        const uint64_t *records = table_record(t->table, e->id >> PAGE_BITS, at);
         uint32_t here = size - (at & (size - 1)), step = left < here ? left : here;
         for (uint32_t i = 0; i < step; i++)
-            sums_add(s, ranks[log_date(records[i])], log_plays(records[i]));
+            sums_add(s, t->ranks[log_date(records[i])], log_plays(records[i]));
         at += step;
         left -= step;
     }
-    if (e->dense) {
-        const uint64_t *block = t->dense + (e->dense - 1) * t->stride;
-        size_t days = t->dates.count < t->stride ? t->dates.count : t->stride;
-        for (size_t i = 0; i < days; i++)
-            if (block[i])
-                sums_add(s, ranks[i], block[i] - 1);
-    }
-    if (e->logged & WIDE_BIT)
-        add_wide(s, t, e->id, ranks);
 }
 
-/* One table's songs of a range. */
-struct cursor {
-    size_t at, end;
-    const struct entry *entry; /* at `at` */
-};
+static void add_dense(struct sums *s, const struct totals *t, const struct sheet *sheet,
+                      uint32_t song)
+{
+    size_t days = t->day_count < sheet->stride ? t->day_count : sheet->stride;
+    const uint32_t *place = sheet_place(sheet, song);
+    size_t first = place ? sheet_sum_at(sheet, *place, 0) : 0;
+
+    for (size_t i = 0; first && i < days; i++) {
+        uint64_t sum = sheet->dense[first - 1 + i];
+        if (sum)
+            sums_add(s, t->ranks[i], sum - 1);
+    }
+}
+
+static void add_wide(struct sums *s, const struct totals *t, const struct sheet *sheet,
+                     uint32_t song)
+{
+    for (size_t i = sheet_find_wide(sheet, song);
+         i < sheet->wide_count && sheet->wide[i].song == song; i++) {
+        const struct wide *w = &sheet->wide[i];
+        sums_add(s, t->ranks[w->date], w->high ? (uint128)w->plays << 64 : w->plays);
+    }
+}
+
+static void add_entry(struct sums *s, const struct totals *t, const struct entry *e)
+{
+    add_logged(s, t, e);
+    if ((e->rows & (ROWS_DENSE | ROWS_WIDE)) == 0)
+        return;
+    for (size_t i = 0; i < t->table->sheet_count; i++) {
+        if (e->rows & ROWS_DENSE)
+            add_dense(s, t, t->table->sheets[i], e->id);
+        if (e->rows & ROWS_WIDE)
+            add_wide(s, t, t->table->sheets[i], e->id);
+    }
+}
 
 static const struct entry *entry_at(const struct table *t, size_t place)
 {
-    return table_entry(t, t->order[place].entry);
+    return songs_entry(&t->songs, t->order[place].entry);
 }
 
-static void look(struct cursor *c, const struct table *t)
+/* The entry at a place; fetches what comes next. (On its own gcc takes a function that only
+ * fetches for one without effect and drops it.) */
+static const struct entry *take_entry(const struct table *t, size_t place)
 {
-    if (c->at + AHEAD_ENTRY < c->end)
-        prefetch(entry_at(t, c->at + AHEAD_ENTRY));
-    if (c->at + AHEAD_LOG < c->end) {
-        const struct entry *e = entry_at(t, c->at + AHEAD_LOG);
-        if (e->logged & (WIDE_BIT - 1))
-            prefetch(log_at(&t->log, &t->log.parts[e->id >> PART_BITS], e->start));
-    }
-    c->entry = c->at < c->end ? entry_at(t, c->at) : NULL;
-}
-
-/* The first place whose song is not before `pivot`. */
-static size_t place_of(const struct table *t, const struct entry *pivot)
-{
-    size_t low = 0, high = t->song_count;
-
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (entry_compare(entry_at(t, mid), pivot) < 0)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
-
-/* Where the range starts in a table; range == ranges: the end. */
-static size_t range_start(const struct totals *t, size_t range, size_t table)
-{
-    const struct table *widest = t->tables[t->widest];
-    size_t place = (size_t)((uint128)widest->song_count * range / t->ranges);
-
-    if (range == 0)
-        return 0;
-    if (range == t->ranges)
-        return t->tables[table]->song_count;
-    return table == t->widest ? place : place_of(t->tables[table], entry_at(widest, place));
-}
-
-/* The song that comes next in any table, or NULL; *ret_first: the first table that has it.
- * Few tables: a heap would not be faster. */
-static const struct entry *least(const struct cursor *cursors, size_t count, size_t *ret_first)
-{
-    const struct entry *found = NULL;
-
-    for (size_t i = 0; i < count; i++)
-        if (cursors[i].entry && (!found || entry_compare(cursors[i].entry, found) < 0)) {
-            found = cursors[i].entry;
-            *ret_first = i;
+    if (place + AHEAD_ENTRY < t->song_count)
+        prefetch(entry_at(t, place + AHEAD_ENTRY));
+    if (place + AHEAD_LOG < t->song_count) {
+        const struct entry *e = entry_at(t, place + AHEAD_LOG);
+        if (e->rows & ROWS_LOGGED) {
+            const uint64_t *first = table_record(t, e->id >> PAGE_BITS, e->start);
+            prefetch(first);
+            prefetch(first + 8); /* most songs have no more */
         }
-    return found;
-}
-
-static bool is_same(const struct entry *a, const struct entry *b)
-{
-    return a == b || (a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0);
+    }
+    return entry_at(t, place);
 }
 
 int totals_range(const struct totals *t, size_t range, struct sums *sums,
                  const struct totals_sink *sink, struct err *err)
 {
-    struct cursor cursors[THREADS_MAX];
-    const struct entry *first;
-    size_t from = 0;
+    const struct table *table = t->table;
+    size_t at = (size_t)((uint128)table->song_count * range / t->ranges);
+    size_t end = (size_t)((uint128)table->song_count * (range + 1) / t->ranges);
     int rc = 0;
 
-    for (size_t i = 0; i < t->count; i++) {
-        cursors[i].at = range_start(t, range, i);
-        cursors[i].end = range_start(t, range + 1, i);
-        look(&cursors[i], t->tables[i]);
-    }
-    while (rc == 0 && (first = least(cursors, t->count, &from)) != NULL) {
-        for (size_t i = from; i < t->count; i++) {
-            const struct entry *e = cursors[i].entry;
-            if (!e || !is_same(e, first))
-                continue;
-            add_entry(sums, t->tables[i], e, t->ranks[i]);
-            cursors[i].at++;
-            look(&cursors[i], t->tables[i]);
-        }
-        struct song song = {load_prefix(first->bytes, first->len), first->bytes, first->len};
+    for (; rc == 0 && at < end; at++) {
+        const struct entry *e = take_entry(table, at);
+        struct song song = {load_prefix(e->bytes, e->len), e->bytes, e->len};
+        add_entry(sums, t, e);
         size_t count = sums_take(sums, t->days);
         rc = sink->put(sink->arg, &song, sums->groups, count, err);
     }
@@ -287,37 +202,74 @@ static int put_to_run(void *arg, const struct song *song, const struct group *gr
     return rc;
 }
 
-static int write_run(struct table *t, struct run_writer *w, struct err *err)
+/* A table on its way to the disk: each thread takes ranges as they come and writes them as
+ * one run, for they ascend. */
+struct spilling {
+    const struct totals *totals;
+    struct spill_file *files;
+    size_t buffer_bytes;
+    atomic_size_t next;
+    pthread_mutex_t lock; /* guards all below */
+    struct run_list *runs;
+    int rc; /* the first failure */
+    struct err err;
+};
+
+static int write_run(struct spilling *s, struct run_writer *w, struct err *err)
 {
-    struct totals totals;
     struct sums sums = {0};
     struct totals_sink sink = {put_to_run, w};
-    int rc = totals_init(&totals, &t, 1);
+    int rc = sums_init(&sums, s->totals->day_count);
 
-    if (rc == 0)
-        rc = sums_init(&sums, totals.day_count);
     if (rc)
         err_set(err, rc, "no memory to spill totals");
-    for (size_t i = 0; rc == 0 && i < totals.ranges; i++)
-        rc = totals_range(&totals, i, &sums, &sink, err);
+    for (size_t range; rc == 0 && parallel_next(&s->next, s->totals->ranges, &range);)
+        rc = totals_range(s->totals, range, &sums, &sink, err);
     sums_release(&sums);
-    totals_release(&totals);
     return rc;
 }
 
-int table_spill(struct table *t, struct spill_file *file, size_t buffer_bytes,
-                struct run_list *runs, struct err *err)
+static void spill_ranges(void *arg, size_t me)
 {
+    struct spilling *s = arg;
     struct run_writer w;
-    struct run run;
-    int rc = run_writer_begin(&w, file, buffer_bytes, err);
+    struct run run = {0};
+    struct err err = ERR_INIT;
+    int rc = run_writer_begin(&w, &s->files[me], s->buffer_bytes, &err);
 
     if (rc == 0)
-        rc = write_run(t, &w, err);
+        rc = write_run(s, &w, &err);
     if (rc == 0)
-        rc = run_writer_end(&w, &run, err);
-    if (rc == 0)
-        rc = run_list_add(runs, &run, err);
+        rc = run_writer_end(&w, &run, &err);
     run_writer_release(&w);
+    pthread_mutex_lock(&s->lock);
+    if (rc == 0 && run.bytes > 0)
+        rc = run_list_add(s->runs, &run, &err);
+    if (rc && s->rc == 0) {
+        s->rc = rc;
+        s->err = err;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+int table_spill(const struct table *t, struct spill_file *files, size_t buffer_bytes,
+                struct run_list *runs, struct err *err)
+{
+    struct totals totals;
+    struct spilling s = {
+        .totals = &totals, .files = files, .buffer_bytes = buffer_bytes, .runs = runs};
+    int rc = totals_init(&totals, t);
+
+    if (rc) {
+        err_set(err, rc, "no memory to spill totals");
+    } else if (t->song_count > 0) {
+        pthread_mutex_init(&s.lock, NULL);
+        parallel_run(parallel_worth(t->threads, t->records), spill_ranges, &s);
+        pthread_mutex_destroy(&s.lock);
+        rc = s.rc;
+        if (rc && err)
+            *err = s.err;
+    }
+    totals_release(&totals);
     return rc;
 }

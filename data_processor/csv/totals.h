@@ -1,31 +1,24 @@
-/* totals.h - finished tables of several workers as one sorted set of totals.
+/* totals.h - a finished table as one sorted set of totals.
  *
  * The set is cut into ranges of songs, which any number of threads can take in any order;
- * each song's rows from all tables are added up day by day in a small array that stays in the
- * cache. */
+ * each song's rows are added up day by day in a small array that stays in the cache. */
 #ifndef CSV_TOTALS_H
 #define CSV_TOTALS_H
 
 #include "err.h"
-#include "plan.h"
 #include "spill.h"
 #include "table.h"
 
 struct totals {
-    struct table *const *tables;
-    size_t count;
-    uint32_t *days; /* all, ascending */
+    const struct table *table;
+    uint32_t *days;  /* all, ascending */
+    uint32_t *ranks; /* place in days by number */
     uint32_t day_count;
-    uint32_t *ranks[THREADS_MAX]; /* for each table: place in days by number */
-    size_t widest;                /* the table with most songs */
     size_t ranges;
 };
 
-/* More different days than one array takes: the tables must be merged by way of runs. */
-enum { TOTALS_TOO_MANY_DAYS = 1 };
-
-/* `tables` must outlive it. 0, TOTALS_TOO_MANY_DAYS, -E_NO_MEMORY; release after any. */
-int totals_init(struct totals *t, struct table *const *tables, size_t count);
+/* `table` must outlive it. 0, -E_NO_MEMORY; release after any. */
+int totals_init(struct totals *t, const struct table *table);
 void totals_release(struct totals *t);
 
 /* What one thread adds up in. */
@@ -49,8 +42,8 @@ struct totals_sink {
 int totals_range(const struct totals *t, size_t range, struct sums *sums,
                  const struct totals_sink *sink, struct err *err);
 
-/* Writes a finished table as one run. */
-int table_spill(struct table *t, struct spill_file *file, size_t buffer_bytes,
+/* Writes a finished table as runs, several threads one each; `files` are for as many. */
+int table_spill(const struct table *t, struct spill_file *files, size_t buffer_bytes,
                 struct run_list *runs, struct err *err);
 
 #endif

@@ -1,9 +1,7 @@
 #include "worker.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #include "totals.h"
 
@@ -29,57 +27,50 @@ void block_release(struct block *b)
     *b = (struct block){0};
 }
 
-int worker_init(struct worker *w, const struct columns *columns, const struct csv_plan *plan,
-                bool skip, const char *temp_dir, struct err *err)
-{
-    uint64_t seed;
-
-    w->columns = columns;
-    w->plan = plan;
-    w->skip = skip;
-    w->scanner = plan->scanner ? plan->scanner : scanner_best();
-    w->batch = plan->table_bytes < SMALL_TABLE ? 1 : BATCH;
-    spill_file_init(&w->file, temp_dir);
-    if (getrandom(&seed, sizeof seed, 0) != (ssize_t)sizeof seed)
-        return err_set_errno(err, -E_IO, errno, "read random bytes");
-    table_init(&w->table, plan->table_bytes, seed);
-    return 0;
-}
-
-void worker_release(struct worker *w)
-{
-    table_release(&w->table);
-    spill_file_close(&w->file);
-    run_list_release(&w->runs);
-    block_release(&w->block);
-}
-
 static int no_memory(struct err *err)
 {
     return err_set(err, -E_NO_MEMORY, "no memory for the totals");
 }
 
-int worker_spill_finished(struct worker *w, struct err *err)
+int spills_init(struct spills *s, size_t threads, const char *dir, struct err *err)
 {
-    int rc = table_spill(&w->table, &w->file, w->plan->run_buffer_bytes, &w->runs, err);
+    *s = (struct spills){.files = calloc(threads, sizeof *s->files), .file_count = threads};
+    if (!s->files)
+        return no_memory(err);
+    for (size_t i = 0; i < threads; i++)
+        spill_file_init(&s->files[i], dir);
+    return 0;
+}
 
-    table_release(&w->table);
+void spills_release(struct spills *s)
+{
+    for (size_t i = 0; s->files && i < s->file_count; i++)
+        spill_file_close(&s->files[i]);
+    free(s->files);
+    run_list_release(&s->runs);
+}
+
+int spills_take(struct spills *s, struct table *t, const struct csv_plan *plan, struct err *err)
+{
+    int rc = table_finish(t) ? no_memory(err) : 0;
+
+    if (rc == 0)
+        rc = table_spill(t, s->files, plan->run_buffer_bytes, &s->runs, err);
+    table_clear(t);
     return rc;
 }
 
-static int spill(struct worker *w, struct err *err)
+void worker_init(struct worker *w, const struct columns *columns, const struct csv_plan *plan,
+                 bool skip, struct table *table, struct spills *spills)
 {
-    if (table_finish(&w->table) != 0)
-        return no_memory(err);
-    return worker_spill_finished(w, err);
-}
-
-int worker_finish(struct worker *w, struct err *err)
-{
-    block_release(&w->block);
-    if (w->runs.count > 0 && w->table.rows > 0)
-        return spill(w, err);
-    return table_finish(&w->table) ? no_memory(err) : 0;
+    w->columns = columns;
+    w->plan = plan;
+    w->skip = skip;
+    w->scanner = plan->scanner ? plan->scanner : scanner_best();
+    w->batch = plan->table_bytes < SMALL_TABLE ? 1 : BATCH;
+    w->table = table;
+    w->spills = spills;
+    table_join(table, &w->sheet);
 }
 
 /* Why a song that is not known yet cannot be one, or -1. */
@@ -152,10 +143,25 @@ static void unescape(struct item *item)
     item->len[WANT_SONG] = (uint32_t)field_unescape(&f, to);
 }
 
+/* Room for a batch; alone, what is there is spilled for it. */
+static int reserve(struct worker *w, size_t count, size_t bytes, struct err *err)
+{
+    struct table *t = w->table;
+    int rc = table_reserve(t, &w->sheet, count, bytes);
+
+    if (rc != TABLE_FULL)
+        return rc ? no_memory(err) : 0;
+    rc = spills_take(w->spills, t, w->plan, err);
+    if (rc == 0 && table_reserve_alone(t, &w->sheet, count, bytes) != 0)
+        rc = no_memory(err);
+    gate_open(&t->gate);
+    return rc;
+}
+
 /* Hashes the songs of a batch and fetches where they may be known. */
 static int look_up(struct worker *w, size_t count, struct err *err)
 {
-    struct table *t = &w->table;
+    const struct songs *songs = &w->table->songs;
     size_t bytes = 0;
 
     for (size_t i = 0; i < count; i++) {
@@ -164,25 +170,19 @@ static int look_up(struct worker *w, size_t count, struct err *err)
             continue;
         if (item->escaped)
             unescape(item);
-        item->hash = table_hash(t, item->at[WANT_SONG], item->len[WANT_SONG]);
+        item->hash = songs_hash(songs, item->at[WANT_SONG], item->len[WANT_SONG]);
         bytes += item->len[WANT_SONG];
-        if (t->index_slots)
-            prefetch(&t->index[table_slot(t, item->hash)]);
+        if (songs->index_slots)
+            prefetch((const void *)&songs->index[songs_slot(songs, item->hash)]);
     }
-    int rc = table_reserve(t, count, bytes);
-    if (rc == TABLE_FULL) {
-        rc = spill(w, err);
-        if (rc)
-            return rc;
-        rc = table_reserve(t, count, bytes);
-    }
+    int rc = reserve(w, count, bytes, err);
     if (rc)
-        return no_memory(err);
+        return rc;
     for (size_t i = 0; i < count; i++) {
         struct item *item = &w->items[i];
-        item->entry = item->fault < 0 ? table_guess(t, item->hash) : TABLE_NO_SONG;
-        if (item->entry != TABLE_NO_SONG) {
-            const char *at = (const char *)table_entry(t, item->entry);
+        item->entry = item->fault < 0 ? songs_guess(songs, item->hash) : SONGS_NONE;
+        if (item->entry != SONGS_NONE) {
+            const char *at = (const char *)songs_entry(songs, item->entry);
             prefetch(at);
             prefetch(at + offsetof(struct entry, bytes) +
                      15); /* most names end here or before */
@@ -192,16 +192,15 @@ static int look_up(struct worker *w, size_t count, struct err *err)
 }
 
 /* Finds the row's first fault in its values; `*item` shows it. Adds the song when it is new. */
-static int judge(struct worker *w, struct item *item, int *ret_date, uint128 *ret_plays,
-                 struct err *err)
+static int judge(struct worker *w, struct item *item, struct err *err)
 {
     const char *song = item->at[WANT_SONG];
     size_t len = item->len[WANT_SONG];
-    struct table *t = &w->table;
+    struct songs *songs = &w->table->songs;
 
-    if (item->entry == TABLE_NO_SONG || !table_entry_is(table_entry(t, item->entry), song, len))
-        item->entry = table_find(t, song, len, item->hash);
-    if (item->entry == TABLE_NO_SONG)
+    if (item->entry == SONGS_NONE || !entry_is(songs_entry(songs, item->entry), song, len))
+        item->entry = songs_find(songs, song, len, item->hash);
+    if (item->entry == SONGS_NONE)
         item->fault = song_fault(song, len);
     if (item->fault >= 0) {
         item->fault_column = (int64_t)w->columns->song;
@@ -209,25 +208,26 @@ static int judge(struct worker *w, struct item *item, int *ret_date, uint128 *re
         item->row_len = len;
         return 0;
     }
-    *ret_date = dates_id(&t->dates, item->at[WANT_DATE], item->len[WANT_DATE]);
-    if (*ret_date == DATES_NO_MEMORY)
+    int day = dates_id(&w->sheet.dates, item->at[WANT_DATE], item->len[WANT_DATE]);
+    if (day == DATES_NO_MEMORY)
         return no_memory(err);
-    if (*ret_date == DATES_BAD) {
+    if (day == DATES_BAD) {
         item->fault = CSV_REASON_BAD_DATE;
         item->fault_column = (int64_t)w->columns->date;
         item->row = item->at[WANT_DATE];
         item->row_len = item->len[WANT_DATE];
         return 0;
     }
-    item->fault = plays_read(item->at[WANT_PLAYS], item->len[WANT_PLAYS], ret_plays);
+    item->fault = plays_read(item->at[WANT_PLAYS], item->len[WANT_PLAYS], &item->plays);
     if (item->fault >= 0) {
         item->fault_column = (int64_t)w->columns->plays;
         item->row = item->at[WANT_PLAYS];
         item->row_len = item->len[WANT_PLAYS];
         return 0;
     }
-    if (item->entry == TABLE_NO_SONG)
-        item->entry = table_add_song(t, song, len, item->hash);
+    item->day = (uint32_t)day;
+    if (item->entry == SONGS_NONE)
+        item->entry = songs_add(songs, &w->sheet.pen, song, len, item->hash);
     return 0;
 }
 
@@ -243,48 +243,60 @@ static int reject(struct account *a, const struct item *item, struct err *err)
     return account_reject(a, &r) ? no_memory(err) : 0;
 }
 
-/* Adds a batch in the order of its rows. *ret_stop: a row was refused and ends it all. */
-static int add_batch(struct worker *w, size_t count, bool *ret_stop, struct err *err)
+/* Judges a batch in the order of its rows and fetches what is known of their songs. *ret_stop:
+ * a row was refused and ends it all. */
+static int judge_batch(struct worker *w, size_t count, bool *ret_stop, struct err *err)
 {
     struct account *a = &w->block.account;
-    struct table *t = &w->table;
-    size_t addends = 0;
     int rc = 0;
 
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct item *item = &w->items[i];
-        uint128 plays = 0;
-        int date = 0;
         a->rows++;
         if (item->fault < 0)
-            rc = judge(w, item, &date, &plays, err);
+            rc = judge(w, item, err);
         if (rc == 0 && item->fault >= 0) {
-            *ret_stop = !w->skip;
             rc = reject(a, item, err);
+            *ret_stop = !w->skip;
             if (*ret_stop)
                 return rc;
-            continue;
+        } else if (rc == 0) {
+            item->song = songs_entry(&w->table->songs, item->entry)->id;
+            item->place = sheet_make_place(&w->sheet, item->song);
+            if (!item->place)
+                return no_memory(err);
+            prefetch(item->place);
         }
-        if (rc)
-            return rc;
-        const struct entry *e = table_entry(t, item->entry);
-        size_t at = table_sum_at(t, e, (uint32_t)date);
-        if (at == 0 || plays >> DENSE_PLAYS_BITS) {
-            if (table_add_slowly(t, item->entry, (uint32_t)date, plays) != 0)
+    }
+    return rc;
+}
+
+/* Adds what was judged well. */
+static int add_batch(struct worker *w, size_t count, struct err *err)
+{
+    struct sheet *s = &w->sheet;
+    size_t addends = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct item *item = &w->items[i];
+        if (item->fault >= 0)
+            continue;
+        size_t at = sheet_sum_at(s, *item->place, item->day);
+        if (at == 0 || item->plays >> DENSE_PLAYS_BITS) {
+            if (sheet_add_slowly(s, item->place, item->song, item->day, item->plays) != 0)
                 return no_memory(err);
             continue;
         }
-        prefetch(&t->dense[at - 1]);
+        prefetch(&s->dense[at - 1]);
         w->addends[addends++] =
-            (struct addend){at, (uint64_t)plays, item->entry, (uint32_t)date};
+            (struct addend){at, (uint64_t)item->plays, item->song, item->day};
     }
-    t->rows += addends;
     for (size_t i = 0; i < addends; i++) {
         const struct addend *d = &w->addends[i];
-        if (table_add_dense(t, d->at, d->entry, d->date, d->plays) != 0)
+        if (sheet_add_dense(s, d->at, d->song, d->date, d->plays) != 0)
             return no_memory(err);
     }
-    return rc;
+    return 0;
 }
 
 int worker_take(struct worker *w, struct err *err)
@@ -309,13 +321,17 @@ int worker_take(struct worker *w, struct err *err)
         scan.want[w->columns->date] = WANT_DATE;
         scan.want[w->columns->plays] = WANT_PLAYS;
     }
+    gate_enter(&w->table->gate);
     while (rc == 0 && !stop && scan.at < scan.end) {
         size_t count = read_batch(w, &scan);
         if (count > 0)
             rc = look_up(w, count, err);
         if (rc == 0 && count > 0)
-            rc = add_batch(w, count, &stop, err);
+            rc = judge_batch(w, count, &stop, err);
+        if (rc == 0 && count > 0 && !stop)
+            rc = add_batch(w, count, err);
     }
+    gate_leave(&w->table->gate);
     a->lines = scan.lines;
     return rc;
 }

@@ -193,6 +193,8 @@ void reply_err(struct exchange *x, const struct err *err)
 
     if (status >= 500)
         log_failure(x, err);
+    if (err->code == -E_UNAVAILABLE || err->code == -E_UNKNOWN_OUTCOME)
+        metric_add(METRIC_STORE_ERRORS, 1);
     snprintf(detail, sizeof detail, "%s", reply_detail(err));
     answer_problem(x, status, err_title(err->code), NULL, detail);
 }

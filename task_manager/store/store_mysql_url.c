@@ -2,6 +2,7 @@
 #include "mysql_internal.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,13 +95,17 @@ int my_address_parse(const char *url, struct my_address *ret, struct err *err)
     const char *at = slash ? memrchr(login, '@', (size_t)(slash - login)) : NULL;
 
     memset(ret, 0, sizeof *ret);
+    errno = 0;
     if (at && slash[1] && parse_login(login, (size_t)(at - login), ret) &&
         parse_host(at + 1, (size_t)(slash - at - 1), ret)) {
         ret->database = percent_decode(slash + 1, strlen(slash + 1));
         if (ret->database)
             return 0;
     }
+    bool short_of_memory = errno == ENOMEM; /* as malloc and strdup tell it */
     my_address_release(ret);
+    if (short_of_memory)
+        return err_set(err, -E_NO_MEMORY, "no memory for the database URL");
     return err_set(err, -E_BAD_VALUE,
                    "the database URL must be mysql://user:password@host:port/database, with "
                    "special characters percent-encoded");

@@ -80,9 +80,10 @@ def make_files(seed):
 
 
 NOOPS = [  # weight, params, other members, ends
-    (10, {}, {}, ("DONE",)),
+    (7, {}, {}, ("DONE",)),
+    (3, {}, {"priority": (-5, 5)}, ("DONE",)),
     (10, {"sleep_ms": (50, 1500)}, {}, ("DONE",)),
-    (2, {"sleep_ms": (2000, 5000)}, {"priority": 10}, ("DONE",)),
+    (2, {"sleep_ms": (2000, 5000)}, {}, ("DONE",)),
     (3, {"fail": "input"}, {}, ("FAILED", "input")),
     (3, {"fail": "transient", "fail_attempts": (1, 2)}, {}, ("DONE",)),
     (2, {"fail": "transient"}, {"max_attempts": 2}, ("FAILED", "transient")),

@@ -28,13 +28,13 @@ class Trouble(Exception):
     """The run cannot go on; what it is about is no promise of Segue's or broken for all."""
 
 
-def wait_until(condition, what, seconds=PATIENCE, meanwhile=lambda: None):
+def wait_until(condition, what, seconds=PATIENCE, meanwhile=lambda: None, every=0.05):
     until = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > until:
             raise Trouble(f"waited {seconds} s in vain: {what}")
         meanwhile()
-        time.sleep(0.05)
+        time.sleep(every)
     return value
 
 

@@ -11,7 +11,6 @@ from processes import LEASE_MS
 
 LEASE = LEASE_MS / 1000
 COMMIT = b"\x07\x00\x00\x00\x03COMMIT"  # the packet of MySQL's protocol
-EVERY = 0.45  # seconds between faults, on average
 
 
 class Fault:
@@ -241,15 +240,16 @@ def targets_of(fault, cluster):
             if name.endswith(fault.target) or name.startswith(fault.target)]
 
 
-def plan(seed, seconds, cluster, only=None):
+def plan(seed, seconds, every, only, cluster):
     """[(second, fault, target, seconds it lasts, random for its details)], nothing hit twice at
-    a time. `only`: words, of which one begins the kind of every fault; None: all kinds."""
+    a time. `every`: seconds between faults, on average. `only`: words, of which one begins the
+    kind of every fault; None: all kinds."""
     rng = random.Random(f"storm {seed}")
     possible = [(f, targets) for f in FAULTS if (targets := targets_of(f, cluster))
                 and f.kind.startswith(tuple(only or [""]))]
     weights = [f.weight for f, _ in possible]
     busy, planned, at = {}, [], 0.0
-    while (at := at + rng.expovariate(1 / EVERY)) < seconds:
+    while (at := at + rng.expovariate(1 / every)) < seconds:
         fault, targets = rng.choices(possible, weights)[0]
         target, lasts = rng.choice(targets), rng.uniform(*fault.lasts)
         details = random.Random(rng.random())

@@ -259,7 +259,7 @@ static void begin_with_nothing(void *arg, int rc)
 static void requests_are_answered_whatever_fails(void **state)
 {
     struct faults_scenario s = {
-        .name = "http", .run = run, .check = begin_with_nothing, .settles = true, .limit = 40};
+        .name = "http", .run = run, .check = begin_with_nothing, .settles = true, .limit = 20};
 
     (void)state;
     faults_torture(&s, FAULTS_OF_FILES | 1U << FAULT_MEMORY | 1U << FAULT_RECV |

@@ -288,7 +288,7 @@ static void check(void *arg, int rc)
 static void what_was_told_is_so_whatever_fails(void **state)
 {
     const struct faults_scenario s = {
-        .name = "service", .run = run, .check = check, .settles = true};
+        .name = "service", .run = run, .check = check, .settles = true, .limit = 30};
 
     (void)state;
     faults_torture(&s, FAULTS_OF_FILES | 1U << FAULT_MEMORY | 1U << FAULT_THREAD);

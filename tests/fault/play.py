@@ -89,6 +89,8 @@ class Keeper(threading.Thread):
         by = [place for place, pid in self.struck.items() if pid == program.pid]
         killed = code == -signal.SIGKILL and any(self.play.armed[p] == "kill" for p in by)
         refused = code == 111 and any(self.play.armed[p] in ("error", "fault") for p in by)
+        # A read error under SQLite is a damaged database to it, which is told as such: with 1.
+        refused |= code == 1 and any(self.play.armed[p] == "fault" for p in by)
         if not killed and not refused:
             self.play.broken = f"{program.name} ended with {code}"
             raise AssertionError(self.play.broken)
@@ -297,8 +299,8 @@ class Play:
         hand.write(stale, b"stale")
         fresh = self.wait(self.claim_by_hand, "the lease to end and the task to come again")[0]
         assert fresh["token"] != work["token"]
-        self.report(work, stale, b"stale", 409)
-        self.wait(lambda: not (self.manager.storage / stale).exists(), "the stale file to go")
+        self.wait(lambda: self.report(work, stale, b"stale", 409)
+                  and not (self.manager.storage / stale).exists(), "the stale file to go")
         while True:
             key = fresh["output_prefix"] + "totals.csv"
             hand.write(key, EXAMPLE_TOTALS)

@@ -193,6 +193,7 @@ class DatabaseDown(Case):
                        manager.post("/v1/worker/claim", {"worker": "w", "queues": ["default"]})):
             self.assert_problem(answer, 503, says="the database cannot be reached")
             self.assertTrue(answer.headers["Retry-After"])
+        self.assertEqual(manager.metric("segue_store_errors_total"), 4)
         proxy.mend()
         wait_until(lambda: manager.get("/readyz").status == 200, "the manager to recover")
         self.assertEqual({task["id"] for task in manager.tasks()}, set(kept))

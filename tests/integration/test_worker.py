@@ -175,9 +175,10 @@ class Workers(Case):
                          [(first.worker_name, "lost"), (second.worker_name, "done")])
 
     def test_sigterm_lets_running_work_finish(self):
-        self.start_manager()
-        worker = Worker(self, self.manager, STOP_GRACE="1m").start()
-        task_id = self.running_on(worker, params={"sleep_ms": 1500})
+        self.start_manager(LEASE="1m")
+        worker = Worker(self, self.manager, STOP_GRACE="1m", HEARTBEAT="100ms").start()
+        task_id = self.running_on(worker, params={"sleep_ms": 3000})
+        wait_until(lambda: self.manager.status(task_id).get("progress", 0) > 0, "progress")
         waiting = self.manager.submit()
         worker.stop()
         self.assertEqual(self.told_by(task_id), [(worker.worker_name, "done")])

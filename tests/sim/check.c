@@ -313,6 +313,21 @@ void check_lost(struct sim *s, const struct heartbeat *asked)
                   t ? number_of(s, t) : -1);
 }
 
+/* A hint is acted on when there is room, or soon given to somebody who has some. */
+void check_hints(struct sim *s, const struct hints *h, const struct hints_plan *plan)
+{
+    bool may_claim = h->link == HINTS_UP && h->room > 0 && s->now >= h->retry_at_ms;
+
+    if (h->held < 0 ||
+        (plan->action == HINTS_CLAIM && (plan->limit <= 0 || h->room < plan->limit)))
+        sim_break(s, "hints", "more was claimed than there is room for", plan->limit);
+    if (h->held > 0 && may_claim && plan->action != HINTS_CLAIM)
+        sim_break(s, "hints", "a hint lies unused beside a free slot", h->held);
+    if (h->held > 0 && h->link == HINTS_UP && h->room == 0 && plan->action == HINTS_WAIT &&
+        plan->ms > h->full_since_ms + HINTS_GIVE_BACK_MS - s->now)
+        sim_break(s, "hints", "a full worker keeps hints to itself", h->held);
+}
+
 /* -- all the time, and at the end -- */
 
 void check_step(struct sim *s)

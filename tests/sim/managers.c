@@ -176,6 +176,14 @@ static void answer_parked(struct life *l)
     l->hub_busy = false;
 }
 
+static void sweep(struct life *l)
+{
+    l->house_busy = true;
+    sim_say(l->sim, "sweeps", "manager", l->number, 0);
+    (void)sweep_orphans(l->service, 0, NULL);
+    l->house_busy = false;
+}
+
 void manager_step(struct sim *s, int number)
 {
     struct life *l = s->managers[number].life;
@@ -186,12 +194,20 @@ void manager_step(struct sim *s, int number)
         return;
     }
     l->calls++;
-    switch (sim_below(s, 3)) {
+    switch (sim_below(s, 10)) {
     case 0:
+        if (!l->house_busy && !s->healed)
+            sweep(l);
+        break;
+    case 1:
+    case 2:
+    case 3:
         if (!l->reaper_busy && s->now >= l->reaper_at)
             reap(l);
         break;
-    case 1:
+    case 4:
+    case 5:
+    case 6:
         if (!l->relay_busy)
             relay(l);
         break;

@@ -237,6 +237,79 @@ static int model_counts(struct store *s, int64_t limit, struct store_counts *ret
     return model_end(c, "counts", false, err);
 }
 
+static void use_of(struct model_db *db, struct key_use *use)
+{
+    const struct model_task *owner = use->task_id[0] ? model_find(db, use->task_id) : NULL;
+    char quoted[ARTIFACT_KEY_MAX + 2];
+
+    snprintf(quoted, sizeof quoted, "\"%s\"", use->key);
+    use->is_named = owner && owner->t.result && strstr(owner->t.result, quoted);
+    for (size_t i = 0; i < db->task_count; i++) {
+        const struct task *t = &db->tasks[i].t;
+        if (strcmp(t->input.key, use->key) == 0 || strcmp(t->output.key, use->key) == 0)
+            use->is_named = true;
+    }
+    use->exists = owner && !use->is_named;
+    if (use->exists) {
+        use->state = owner->t.state;
+        use->attempt = owner->t.attempt;
+    }
+}
+
+static int model_key_uses(struct store *s, struct key_use *items, size_t count, struct err *err)
+{
+    struct model_conn *c = (struct model_conn *)s;
+    int rc = model_begin(c, "key_uses", err);
+
+    for (size_t i = 0; !rc && i < count; i++)
+        use_of(c->db, &items[i]);
+    return rc ? rc : model_end(c, "key_uses", false, err);
+}
+
+/* -- tasks of long ago -- */
+
+static void remove_task(struct model_db *db, size_t index)
+{
+    struct model_task gone = db->tasks[index];
+    size_t kept = 0;
+
+    free(gone.t.params);
+    free(gone.t.result);
+    for (size_t i = 0; i < db->event_count; i++) {
+        if (strcmp(db->events[i].task_id, gone.t.id) != 0)
+            db->events[kept++] = db->events[i];
+    }
+    db->event_count = kept;
+    memmove(&db->tasks[index], &db->tasks[index + 1],
+            (db->task_count - index - 1) * sizeof db->tasks[0]);
+    db->tasks[--db->task_count] = (struct model_task){
+        .attempts = gone.attempts, .attempts_capacity = gone.attempts_capacity};
+}
+
+static int model_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
+                       size_t *ret_count, struct err *err)
+{
+    struct model_conn *c = (struct model_conn *)s;
+    struct model_db *db = c->db;
+    int rc = model_begin(c, "purge", err);
+
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < db->task_count && *ret_count < limit;) {
+        const struct task *t = &db->tasks[i].t;
+        if (!task_state_is_terminal(t->state) || t->finished_ms >= model_now(c) - age_ms) {
+            i++;
+            continue;
+        }
+        struct purged *p = &ret[(*ret_count)++];
+        memcpy(p->id, t->id, sizeof p->id);
+        memcpy(p->input_key, t->input.key, sizeof p->input_key);
+        memcpy(p->output_key, t->output.key, sizeof p->output_key);
+        remove_task(db, i);
+    }
+    return model_end(c, "purge", *ret_count > 0, err);
+}
+
 /* -- outbox -- */
 
 static struct model_row *first_due(struct model_db *db, int64_t now)
@@ -310,6 +383,26 @@ static int model_outbox_give_up(struct store *s, const int64_t *seqs, size_t cou
         }
     }
     return model_end(c, "outbox_give_up", true, err);
+}
+
+static int model_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
+                             struct err *err)
+{
+    struct model_conn *c = (struct model_conn *)s;
+    struct model_db *db = c->db;
+    int rc = model_begin(c, "forget_keys", err);
+
+    if (rc)
+        return rc;
+    size_t kept = 0; /* keys are in the order of their age */
+    for (size_t i = 0; i < db->key_count; i++) {
+        if (*ret_removed < limit && db->keys[i].created_ms < model_now(c) - ttl_ms)
+            ++*ret_removed;
+        else
+            db->keys[kept++] = db->keys[i];
+    }
+    db->key_count = kept;
+    return model_end(c, "forget_keys", *ret_removed > 0, err);
 }
 
 /* -- the table -- */

@@ -43,7 +43,7 @@ struct model_db {
     struct model_key *keys;
     size_t task_count, task_capacity, event_count, event_capacity, outbox_count,
         outbox_capacity, key_count, key_capacity;
-    int64_t seq, event_seq; /* the last of outbox rows and of events */
+    int64_t seq, event_seq; /* of outbox rows, of events */
 };
 
 /* A task changed its state; from is -1 for a submit. */
@@ -95,19 +95,14 @@ void *model_room(void *items, size_t count, size_t *capacity, size_t size);
 
 int model_submit(struct store *s, const struct submission *items, const size_t *order,
                  size_t count, bool announce, struct submit_result *ret, struct err *err);
+int model_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
+                  struct err *err);
 int model_claim(struct store *s, const struct claim *claim, struct claimed *ret,
                 size_t *ret_count, struct err *err);
 int model_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,
                 int64_t lease_ms, struct err *err);
 int model_move(struct store *s, const struct task_move *items, const size_t *order,
                size_t count, bool announce, struct move_result *ret, struct err *err);
-int model_look_up(struct store *s, const struct submission *item, struct submit_result *ret,
-                  struct err *err);
-int model_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
-                      struct err *err);
-int model_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
-                size_t *ret_count, struct err *err);
-int model_key_uses(struct store *s, struct key_use *items, size_t count, struct err *err);
 int model_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
                   struct err *err);
 

@@ -32,14 +32,6 @@ static struct model_key *find_key(struct model_db *db, const struct submission *
     return NULL;
 }
 
-static void tell_holder(const struct model_key *key, const struct submission *item,
-                        struct submit_result *ret)
-{
-    snprintf(ret->id, sizeof ret->id, "%s", key->id);
-    ret->outcome =
-        strcmp(key->sha256, item->request_sha256) == 0 ? SUBMIT_REPLAYED : SUBMIT_MISMATCH;
-}
-
 static void add_task(struct model_conn *c, const struct task *from)
 {
     struct model_db *db = c->db;
@@ -74,9 +66,10 @@ static void submit_one(struct model_conn *c, const struct submission *item, bool
     struct model_key *key = item->key ? find_key(db, item) : NULL;
 
     ret->outcome = SUBMIT_ACCEPTED;
-    snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
+    snprintf(ret->id, sizeof ret->id, "%s", key ? key->id : item->task.id);
     if (key) {
-        tell_holder(key, item, ret);
+        ret->outcome =
+            strcmp(key->sha256, item->request_sha256) == 0 ? SUBMIT_REPLAYED : SUBMIT_MISMATCH;
         return;
     }
     if (item->key) {
@@ -126,8 +119,11 @@ int model_look_up(struct store *s, const struct submission *item, struct submit_
     if (rc)
         return rc;
     const struct model_key *key = find_key(c->db, item);
-    if (key)
-        tell_holder(key, item, ret);
+    if (key) {
+        memcpy(ret->id, key->id, sizeof ret->id);
+        ret->outcome =
+            strcmp(key->sha256, item->request_sha256) == 0 ? SUBMIT_REPLAYED : SUBMIT_MISMATCH;
+    }
     return model_end(c, "look_up", false, err);
 }
 
@@ -280,8 +276,8 @@ static void move_to_end(struct model_conn *c, struct model_task *t, const struct
     t->t.state = m->to;
     t->t.finished_ms = model_now(c);
     t->wake_ms = 0;
-    t->t.progress = done ? 1 : t->t.progress;
     t->t.crashes += move_is_crash(m);
+    t->t.progress = done ? 1 : t->t.progress;
     t->t.error = done ? (struct task_error){.class = ERROR_NONE} : m->error;
     t->t.output = done ? m->output : (struct artifact){.size = 0};
     free(t->t.result);

@@ -46,6 +46,7 @@ int64_t __wrap_clock_mono_ms(void);
 int64_t __wrap_clock_wall_ms(void);
 ssize_t __wrap_getrandom(void *out, size_t len, unsigned flags);
 void __wrap_id_new(char ret_id[ID_TEXT_MAX]);
+bool __wrap_rounds_wait(struct rounds *r, int64_t ms);
 
 int64_t __wrap_clock_mono_ms(void)
 {
@@ -75,6 +76,14 @@ void __wrap_id_new(char ret_id[ID_TEXT_MAX])
     for (int i = 0; i < 8; i++)
         bytes[i] = (uint8_t)(number >> (56 - 8 * i));
     id_from_bytes(bytes, ret_id);
+}
+
+/* The pauses of a sweep. */
+bool __wrap_rounds_wait(struct rounds *r, int64_t ms)
+{
+    (void)r, (void)ms;
+    sim_meddle(&the_sim);
+    return true;
 }
 
 /* -- the trace -- */

@@ -77,7 +77,7 @@ struct life {
     struct service *service;
     struct reaper reaper;
     struct relay *relay;
-    bool reaper_busy, relay_busy, hub_busy;
+    bool reaper_busy, relay_busy, hub_busy, house_busy;
     int64_t reaper_at;
 };
 
@@ -262,6 +262,7 @@ void check_verdicts(struct sim *s, const struct report *reports, size_t count,
 void check_renewed(struct sim *s, const char *id, const char *token);
 void check_lost(struct sim *s, const struct heartbeat *asked); /* so it was told */
 void check_removed(struct sim *s, const char *key);
+void check_hints(struct sim *s, const struct hints *h, const struct hints_plan *plan);
 void check_step(struct sim *s);
 bool check_is_over(struct sim *s);
 void check_end(struct sim *s);

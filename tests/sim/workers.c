@@ -234,6 +234,7 @@ static void source_step(struct sim *s, struct worker *w)
         return;
     look_around(s, w);
     struct hints_plan plan = hints_next(&w->hints, s->now);
+    check_hints(s, &w->hints, &plan);
     switch (plan.action) {
     case HINTS_WAIT:
         while (w->hints.link == HINTS_UP && w->hints.held < MESSAGES &&

@@ -34,7 +34,9 @@ static struct {
     atomic_long nth, calls, struck;
 } armed = {.fault = FAULT__COUNT};
 
-static _Thread_local bool is_spared;
+/* A thread's calls count from the first line of its own code on: a sanitizer that prepares it
+ * survives no fault. */
+static _Thread_local bool is_spared, has_begun;
 static atomic_long live;
 
 enum { RANGES_MAX = 16 };
@@ -104,7 +106,7 @@ static bool leave_mark(void)
 
 static bool strikes(enum fault fault, const void *caller)
 {
-    if (!is_armed(fault) || is_spared || comes_from_spared(fault, caller))
+    if (!is_armed(fault) || is_spared || !has_begun || comes_from_spared(fault, caller))
         return false;
     long call = atomic_fetch_add(&armed.calls, 1) + 1, nth = atomic_load(&armed.nth);
     if (nth == 0 || (atomic_load(&armed.mode) == FAULT_ONCE ? call != nth : call < nth))
@@ -122,6 +124,7 @@ static void __attribute__((constructor)) arm_by_environment(void)
     const char *at = getenv("SEGUE_FAULTS_ARM");
     size_t len = at ? strcspn(at, ":") : 0;
 
+    has_begun = true; /* the first thread */
     mark = getenv("SEGUE_FAULTS_MARK");
     for (int i = 0; at && at[len] == ':' && i < FAULT__COUNT; i++) {
         if (strlen(names[i]) == len && memcmp(names[i], at, len) == 0)
@@ -416,10 +419,40 @@ SIMPLE(FAULT_SEND, -1, ssize_t, sendfile64, (int out, int in, off64_t *at, size_
 
 /* --- threads and processes --- */
 
-SIMPLE(FAULT_THREAD, EAGAIN, int, pthread_create, (pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *), void *arg), (ret, attr, run, arg))
 SIMPLE(FAULT_SPAWN, -1, pid_t, fork, (void), ())
 SIMPLE(FAULT_SPAWN, EAGAIN, int, posix_spawn, (pid_t *pid, const char *path, const posix_spawn_file_actions_t *files, const posix_spawnattr_t *attr, char *const argv[], char *const env[]), (pid, path, files, attr, argv, env))
 /* clang-format on */
+
+struct start {
+    void *(*run)(void *arg);
+    void *arg;
+};
+
+static void *begin(void *arg)
+{
+    struct start start = *(struct start *)arg;
+
+    REAL(free)(arg);
+    has_begun = true;
+    void *result = start.run(start.arg);
+    has_begun = false;
+    return result;
+}
+
+int pthread_create(pthread_t *ret, const pthread_attr_t *attr, void *(*run)(void *arg),
+                   void *arg)
+{
+    FAILS(FAULT_THREAD, EAGAIN)
+    NEXT(pthread_create)
+    struct start *start = REAL(malloc)(sizeof *start);
+    if (!start)
+        return EAGAIN;
+    *start = (struct start){run, arg};
+    int rc = real_pthread_create(ret, attr, begin, start);
+    if (rc)
+        REAL(free)(start);
+    return rc;
+}
 
 int close(int fd)
 {

@@ -79,10 +79,11 @@ struct faults_scenario {
 
 /* Runs the scenario for each kind in `faults` (bits 1 << FAULT_...) and both modes, and fails
  * the cmocka test at the first broken promise: a crash or a run of more than two minutes, a
- * failure without a sentence or with a code that blames the caller, a leak of memory or
- * descriptors (memory in use that grows each time the same call fails: libraries keep some for
- * good), or what check finds. Where there are more calls than the limit, some are chosen with a
- * fixed seed; SEGUE_FAULTS_ALL=1 tries them all. */
+ * failure without a sentence or with a code that blames the caller, a leak (blocks or
+ * descriptors in use that grow each time the same call fails: libraries keep some for good), or
+ * what check finds. Where there are more calls than the limit, some are chosen with a fixed
+ * seed; SEGUE_FAULTS_ALL=1 tries them all, SEGUE_FAULTS_AT=kind:once|on:number just that one.
+ */
 void faults_torture(const struct faults_scenario *scenario, unsigned faults);
 
 #endif

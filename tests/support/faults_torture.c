@@ -123,20 +123,22 @@ static void take_stock(struct round *r)
     }
 }
 
-/* Does memory in use grow each time that this call fails? */
+/* Does what is in use grow each time that this call fails? */
 static void look_for_leaks(struct round *r)
 {
-    long at_first = r->live, struck;
+    long live = r->live, struck;
+    int files = r->files;
 
     for (int i = 0; i < REPEATS && !settle(r); i++) {
-        int files = faults_open_files();
-        if (files > r->files)
-            broken(r, "descriptors before and after", r->files, files);
         r->live = faults_live_allocations();
+        r->files = faults_open_files();
         run_once(r, &struck);
     }
-    if (!is_back(r))
-        broken(r, "a leak, blocks before and after", at_first, faults_live_allocations());
+    if (is_back(r))
+        return;
+    if (faults_open_files() > r->files)
+        broken(r, "a leak, descriptors before and after", files, faults_open_files());
+    broken(r, "a leak, blocks before and after", live, faults_live_allocations());
 }
 
 /* The calls to fail: all, or `limit` of them, the first ones among them. */

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "stream_pattern.h"
 
 enum { PAIRS_MAX = 256, CHUNK = 64 * 1024, BACKLOG = 128 };
 
@@ -55,9 +56,7 @@ struct pair {
 
 struct trap {
     enum tcp_proxy_cut cut;
-    char pattern[TCP_PROXY_PATTERN_MAX];
-    size_t fallback[TCP_PROXY_PATTERN_MAX]; /* Knuth, Morris and Pratt's */
-    size_t len;
+    struct stream_pattern pattern;
     unsigned times;
     uint64_t sprung;
 };
@@ -153,27 +152,13 @@ static void accept_client(struct tcp_proxy *p)
     p->pairs[p->pair_count++] = pair;
 }
 
-/* Do these bytes complete the pattern, perhaps begun by earlier ones? */
-static bool matches(const struct trap *t, size_t *matched, const char *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        while (*matched > 0 && bytes[i] != t->pattern[*matched])
-            *matched = t->fallback[*matched - 1];
-        if (bytes[i] == t->pattern[*matched] && ++*matched == t->len) {
-            *matched = 0;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* After bytes came: is the trap's place reached? */
 static enum fate spring(struct trap *t, struct pair *pair, int from)
 {
     struct way *w = &pair->way[from];
 
     if (from == TCP_PROXY_REQUESTS && t->times > 0 && !pair->is_trapped &&
-        matches(t, &pair->matched, w->bytes, w->len)) {
+        stream_pattern_find(&t->pattern, &pair->matched, w->bytes, w->len)) {
         t->times--;
         pair->is_trapped = true;
         pair->cut = t->cut;
@@ -493,20 +478,11 @@ void tcp_proxy_set_trap(struct tcp_proxy *p, enum tcp_proxy_cut cut, const void 
 {
     struct trap *t = &p->trap;
 
-    assert(times == 0 || (len > 0 && len <= TCP_PROXY_PATTERN_MAX));
     begin(p);
     t->times = times;
     if (times > 0) {
         t->cut = cut;
-        t->len = len;
-        memcpy(t->pattern, pattern, len);
-        t->fallback[0] = 0;
-        for (size_t i = 1, k = 0; i < len; i++) {
-            while (k > 0 && t->pattern[i] != t->pattern[k])
-                k = t->fallback[k - 1];
-            k += t->pattern[i] == t->pattern[k];
-            t->fallback[i] = k;
-        }
+        stream_pattern_set(&t->pattern, pattern, len);
     }
     for (size_t i = 0; i < p->pair_count; i++)
         p->pairs[i]->matched = 0;

@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "stream_pattern.h"
+
 struct tcp_proxy;
 
 /* The two ways through a connection. */
@@ -64,7 +66,7 @@ enum tcp_proxy_cut {
     TCP_PROXY_CUT_ANSWERED,   /* the answer's first piece was passed on, too */
 };
 
-enum { TCP_PROXY_PATTERN_MAX = 64 };
+enum { TCP_PROXY_PATTERN_MAX = STREAM_PATTERN_MAX };
 
 /* Lies in wait for a pattern (1 to TCP_PROXY_PATTERN_MAX bytes, copied) in what clients send
  * from now on, `times` times; 0 disarms. One trap at a time: the last call counts. */

@@ -1,5 +1,6 @@
 """The other systems: Celery, BullMQ and graphile-worker, each as its own documentation advises for speed."""
 
+import json
 import os
 import shutil
 import struct
@@ -18,7 +19,7 @@ class Peer(System):
     """A client and workers in the system's own language; the handler notes when it started."""
 
     client = ()
-    processes = 1
+    processes = 1  # of workers
 
     def __init__(self, bench):
         super().__init__(bench)
@@ -122,7 +123,7 @@ class BullMQ(Peer):
     label = "BullMQ: Redis, fsync always"
     client = "node", HERE / "peers/bullmq.js"
     fsync = "always"
-    concurrency = 100
+    processes, concurrency = 2, 100  # faster than one process, and than 32 or 500 at a time
 
     def start_servers(self):
         self.servers = [Redis(self.folder, self.fsync)]
@@ -141,7 +142,7 @@ class BullMQ(Peer):
         return float(self.servers[0].call("ZREVRANGE", "bull:noop:completed", 0, 0, "WITHSCORES")[1]) / 1000
 
     def settings(self):
-        return super().settings() + [f"{self.processes} worker process, concurrency {self.concurrency}"]
+        return super().settings() + [f"{self.processes} worker processes, concurrency {self.concurrency}"]
 
     def version(self):
         return node_version("bullmq", "BullMQ")
@@ -157,7 +158,7 @@ class Graphile(Peer):
     name = "graphile"
     label = "graphile-worker: PostgreSQL"
     client = "node", HERE / "peers/graphile.js"
-    concurrency = 24
+    processes, concurrency = 2, 24  # faster than one process, and than 100 at a time
 
     def start_servers(self):
         self.servers = [PostgreSQL(self.folder)]
@@ -171,15 +172,14 @@ class Graphile(Peer):
         return self.servers[0].sql.value("SELECT COUNT(*) FROM graphile_worker._private_jobs") == "0"
 
     def settings(self):
-        return super().settings() + [f"1 worker process, concurrency {self.concurrency}, local queue of 500, batched "
-                                     "completion"]
+        return super().settings() + [f"{self.processes} worker processes, concurrency {self.concurrency}, local queue of "
+                                     "500, batched completion"]
 
     def version(self):
         return node_version("graphile-worker", "graphile-worker")
 
 
 def node_version(package, label):
-    import json
     return f"{label} " + json.loads((MODULES / package / "package.json").read_text(encoding="utf-8"))["version"]
 
 

@@ -1,4 +1,4 @@
-/* The pure parts: text, rows, splitting, totals, sorting. */
+/* The pure parts: text, rows, splitting, scanning. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -9,11 +9,8 @@
 
 #include "row.h"
 #include "scan.h"
-#include "sort.h"
 #include "split.h"
-#include "table.h"
 #include "text.h"
-#include "totals.h"
 
 static void utf8_takes_the_well_formed_and_nothing_else(void **state)
 {
@@ -188,191 +185,6 @@ static void line_ends_count_once_across_pieces(void **state)
     }
 }
 
-static int add(struct table *t, const char *name, const char *date, uint128 plays)
-{
-    char text[BYTES_SLACK + 40] = {0}, day[BYTES_SLACK + 12] = {0};
-    size_t len = strlen(name);
-
-    memcpy(text, name, len);
-    memcpy(day, date, strlen(date));
-    int rc = table_reserve(t, 1, len);
-    if (rc)
-        return rc;
-    uint64_t hash = table_hash(t, text, len);
-    uint32_t entry = table_find(t, text, len, hash);
-    if (entry == TABLE_NO_SONG)
-        entry = table_add_song(t, text, len, hash);
-    int id = dates_id(&t->dates, day, strlen(day));
-    assert_true(id >= 0);
-    return table_add(t, entry, (uint32_t)id, plays);
-}
-
-struct sum_list {
-    char song[64];
-    struct group groups[8];
-    size_t count, songs;
-};
-
-static int list_song(void *arg, const struct song *song, const struct group *groups,
-                     size_t count, struct err *err)
-{
-    struct sum_list *l = arg;
-
-    (void)err;
-    assert_true(song->len < sizeof l->song);
-    memcpy(l->song, song->bytes, song->len);
-    l->song[song->len] = '\0';
-    for (l->count = 0; l->count < count && l->count < 8; l->count++)
-        l->groups[l->count] = groups[l->count];
-    l->songs++;
-    return 0;
-}
-
-/* The only song of a finished table. */
-static void list_only(struct table *t, struct sum_list *ret)
-{
-    struct totals totals;
-    struct sums sums;
-    struct table *tables[] = {t};
-
-    *ret = (struct sum_list){.songs = 0};
-    assert_int_equal(table_finish(t), 0);
-    assert_int_equal(totals_init(&totals, tables, 1), 0);
-    assert_int_equal(sums_init(&sums, totals.day_count), 0);
-    assert_int_equal(
-        totals_range(&totals, 0, &sums, &(struct totals_sink){list_song, ret}, NULL), 0);
-    assert_int_equal(ret->songs, 1);
-    sums_release(&sums);
-    totals_release(&totals);
-}
-
-static void songs_are_sorted_by_their_bytes_whatever_they_share(void **state)
-{
-    struct table t;
-    char name[40];
-
-    (void)state;
-    table_init(&t, SIZE_MAX / 4, 42);
-    for (unsigned i = 0; i < 20000; i++) {
-        unsigned k = i * 7919 % 20011;
-        /* names that are the start of others, high bytes, long common starts */
-        snprintf(name, sizeof name, "%.*s%s%u", (int)(k % 23), "aaaaaaaaaaaaaaaaaaaaaaaa",
-                 k % 3 ? "" : "\xC3\xA9", k % 5 ? k : 1);
-        assert_int_equal(add(&t, name, "2024-01-01", 1), 0);
-    }
-    assert_int_equal(table_finish(&t), 0);
-    assert_true(t.song_count > 10000);
-    for (uint32_t i = 1; i < t.song_count; i++)
-        assert_true(entry_compare(table_entry(&t, t.order[i - 1].entry),
-                                  table_entry(&t, t.order[i].entry)) < 0);
-    table_release(&t);
-}
-
-static void a_table_reserves_no_more_than_its_budget(void **state)
-{
-    enum { BUDGET = 300 * 1024 };
-    struct table t;
-    char name[32];
-    int rc = 0;
-    unsigned songs = 0;
-
-    (void)state;
-    table_init(&t, BUDGET, 1);
-    for (; rc == 0; songs++) {
-        snprintf(name, sizeof name, "song %u", songs);
-        rc = add(&t, name, "2024-01-01", 1);
-        assert_true(table_used(&t) <= BUDGET);
-    }
-    assert_int_equal(rc, TABLE_FULL);
-    assert_true(songs > 1000);
-    table_release(&t);
-}
-
-static void an_empty_table_takes_one_total_whatever_its_budget(void **state)
-{
-    struct table t;
-
-    (void)state;
-    table_init(&t, 1, 1);
-    assert_int_equal(add(&t, "a", "2024-01-01", 1), 0);
-    assert_int_equal(add(&t, "a", "2024-01-01", 1), TABLE_FULL);
-    table_release(&t);
-}
-
-static void a_sum_past_128_bits_is_marked(void **state)
-{
-    struct table t;
-    struct sum_list l;
-
-    (void)state;
-    table_init(&t, SIZE_MAX / 4, 9);
-    assert_int_equal(add(&t, "a", "2024-01-02", 1), 0);
-    assert_int_equal(add(&t, "a", "2024-01-01", (uint128)-1), 0);
-    assert_int_equal(add(&t, "a", "2024-01-01", 0), 0);
-    assert_int_equal(add(&t, "a", "2024-01-02", (uint128)-1), 0);
-    assert_int_equal(add(&t, "a", "2024-01-02", 1), 0);
-    list_only(&t, &l);
-    assert_int_equal(l.count, 2);
-    assert_false(l.groups[0].overflowed);
-    assert_true(l.groups[0].sum == (uint128)-1);
-    assert_true(l.groups[1].overflowed);
-    table_release(&t);
-}
-
-/* Small plays by the log and by sums in place, then plays that fill those sums over and over.
- */
-static void sums_are_exact_by_every_way_a_row_may_take(void **state)
-{
-    static const uint64_t steps[] = {0,
-                                     1,
-                                     1000,
-                                     UINT64_C(1) << 34,
-                                     UINT64_C(1) << 35,
-                                     UINT64_C(1) << 61,
-                                     UINT64_C(1) << 62,
-                                     UINT64_MAX};
-    struct table t;
-    struct sum_list l;
-    uint128 due = 0;
-
-    (void)state;
-    table_init(&t, SIZE_MAX / 4, 9);
-    for (unsigned i = 0; i < 4000; i++) {
-        uint128 plays = steps[i * 7 / 3 % 8] + (i % 97 == 0 ? (uint128)i << 64 : 0);
-        assert_int_equal(add(&t, "a", "2024-01-01", plays), 0);
-        due += plays;
-    }
-    for (unsigned day = 10; day < 30; day++) { /* a day without plays is a total too */
-        char date[12];
-        snprintf(date, sizeof date, "2024-02-%02u", day);
-        if (day != 20)
-            assert_int_equal(add(&t, "b", date, 1), 0);
-    }
-    assert_int_equal(add(&t, "a", "2024-02-20", 0), 0);
-    assert_int_equal(t.dense_count, 1);
-    assert_int_equal(table_finish(&t), 0);
-
-    struct totals totals;
-    struct sums sums;
-    struct table *tables[] = {&t};
-    assert_int_equal(totals_init(&totals, tables, 1), 0);
-    assert_int_equal(totals.day_count, 21);
-    assert_int_equal(sums_init(&sums, totals.day_count), 0);
-    l.songs = 0;
-    for (size_t i = 0; i < totals.ranges && l.songs == 0; i++)
-        assert_int_equal(
-            totals_range(&totals, i, &sums, &(struct totals_sink){list_song, &l}, NULL), 0);
-    if (l.songs == 1) {
-        assert_string_equal(l.song, "a");
-        assert_int_equal(l.count, 2);
-        assert_true(l.groups[0].sum == due);
-        assert_true(l.groups[1].sum == 0);
-    }
-    sums_release(&sums);
-    totals_release(&totals);
-    table_release(&t);
-}
-
 /* All scanners read the same rows of any bytes and stop at the same places. */
 static void every_scanner_reads_the_same_rows(void **state)
 {
@@ -505,11 +317,6 @@ int main(void)
         cmocka_unit_test(every_scanner_reads_the_same_rows),
         cmocka_unit_test(every_scanner_splits_alike),
         cmocka_unit_test(a_scanner_takes_only_what_is_read_alike_byte_by_byte),
-        cmocka_unit_test(songs_are_sorted_by_their_bytes_whatever_they_share),
-        cmocka_unit_test(a_table_reserves_no_more_than_its_budget),
-        cmocka_unit_test(an_empty_table_takes_one_total_whatever_its_budget),
-        cmocka_unit_test(a_sum_past_128_bits_is_marked),
-        cmocka_unit_test(sums_are_exact_by_every_way_a_row_may_take),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -157,7 +157,7 @@ static void a_worker_that_cannot_have_a_slot_is_not_healthy_and_keeps_no_work(vo
     /* Both slots die between the claim's answer and its taking up. */
     assert_true(fake_manager_wait_claims(&b->manager, 2)); /* the second is a long poll */
     assert_int_equal(children_of(b->worker, keepers), 2);
-    kill(b->worker, SIGSTOP);
+    worker_pause(b);
     int task = fake_manager_offer(&b->manager, "{}", 0);
     for (int i = 0; i < 2; i++)
         kill(keepers[i], SIGKILL);
@@ -180,7 +180,7 @@ static void a_stopped_worker_does_not_answer(void **state)
 
     worker_start(b, NULL, NULL);
     wait_for(ask() == 0);
-    kill(b->worker, SIGSTOP);
+    worker_pause(b);
     assert_true(says(1, "does not answer"));
     kill(b->worker, SIGCONT);
     wait_for(ask() == 0);

@@ -421,10 +421,11 @@ static void work_that_outlasts_the_grace_is_handed_back(void **state)
 static void a_second_sigterm_hands_everything_back_at_once(void **state)
 {
     struct bench *b = *state;
-    int task = fake_manager_offer(&b->manager, long_sleep, 0);
 
+    set(b, lease_ms, 600);
+    int task = fake_manager_offer(&b->manager, long_sleep, 0);
     worker_start(b, "--stop-grace=1h", NULL);
-    wait_for(worker_log_says(b, "task.claimed"));
+    wait_for(fake_manager_progress(&b->manager) > 0); /* so a slot has it */
     kill(b->worker, SIGTERM);
     wait_for(worker_log_says(b, "worker.stopping"));
     wait_for(kill(b->worker, SIGTERM) == 0 && worker_log_says(b, "hand_back_now=1"));
@@ -440,7 +441,7 @@ static void a_signal_that_comes_twice_at_once_is_one_request(void **state)
     int task = fake_manager_offer(&b->manager, "{\"sleep_ms\":3000}", 0);
     worker_start(b, NULL, NULL);
     wait_for(fake_manager_progress(&b->manager) > 0); /* so a slot has it */
-    kill(b->worker, SIGSTOP);                         /* so that both are there when it looks */
+    worker_pause(b);                                  /* so that both are there when it looks */
     kill(b->worker, SIGINT);
     kill(b->worker, SIGTERM);
     kill(b->worker, SIGCONT);
@@ -460,7 +461,7 @@ static void a_job_that_is_ended_by_the_same_signal_is_handed_back(void **state)
     wait_for(worker_log_says(b, "worker.ready"));
     assert_int_equal(children_of(b->worker, slots), 2);
     wait_for(fake_manager_progress(&b->manager) > 0);
-    kill(b->worker, SIGSTOP); /* so that all is there when it looks */
+    worker_pause(b); /* so that all is there when it looks */
     for (int i = 0; i < 2; i++)
         kill(slots[i], SIGTERM);
     wait_for(!is_alive(slots[0]) && !is_alive(slots[1]));

@@ -102,18 +102,32 @@ int worker_wait_end(struct bench *b)
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-bool is_alive(pid_t pid)
+/* As in proc(5); X when it has gone. */
+static char state_of(pid_t pid)
 {
     char path[64], state = 'X';
 
     snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
     FILE *f = fopen(path, "r");
     if (!f)
-        return false;
+        return 'X';
     if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
         state = 'X'; /* it went while we looked */
     fclose(f);
+    return state;
+}
+
+bool is_alive(pid_t pid)
+{
+    char state = state_of(pid);
+
     return state != 'Z' && state != 'X';
+}
+
+void worker_pause(const struct bench *b)
+{
+    kill(b->worker, SIGSTOP);
+    wait_for(state_of(b->worker) == 'T');
 }
 
 int children_of(pid_t pid, pid_t ret[PIDS_MAX])

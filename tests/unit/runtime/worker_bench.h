@@ -26,6 +26,9 @@ void worker_start(struct bench *b, const char *flag1, const char *flag2);
 int worker_wait_end(struct bench *b);
 bool worker_log_says(const struct bench *b, const char *word);
 
+/* SIGSTOP, and waits until it has stopped: until then it may still do something. */
+void worker_pause(const struct bench *b);
+
 /* Those of a process that live, in the order of their start. */
 int children_of(pid_t pid, pid_t ret[PIDS_MAX]);
 /* The same with all below them. */

@@ -13,7 +13,7 @@ app.conf.update(
     task_default_delivery_mode="persistent",
     broker_transport_options={"confirm_publish": True},
     broker_pool_limit=None if os.environ.get("BENCH_CLIENT") else 10,
-    worker_prefetch_multiplier=int(os.environ.get("BENCH_PREFETCH", 4)),
+    worker_prefetch_multiplier=4,  # its default; 32 is no faster here
 )
 starts = None
 
