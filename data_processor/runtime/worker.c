@@ -93,6 +93,7 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
 {
     struct worker *w = arg;
 
+    pace_note(&w->pace, clock_mono_ms() - s->started_ms);
     if (report) {
         FAILPOINT(work_ended);
         if (report->outcome == ATTEMPT_RELEASED)
