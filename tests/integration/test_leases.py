@@ -45,7 +45,7 @@ class Takeover(Case):
 
     def test_a_worker_that_was_stopped_past_its_lease_records_nothing(self):
         manager = Manager(self, LEASE="1s").start()
-        first = Worker(self, manager, "a").start()
+        first = Worker(self, manager, "a", LOG_LEVEL="debug").start()
         slots = family(first.pid)
         for pid in slots:  # the job begins, but is not done before its worker is stopped
             os.kill(pid, signal.SIGSTOP)
