@@ -205,6 +205,8 @@ static void fill_slots(struct worker *w, int64_t now_ms)
             FAILPOINT(work_taken);
             if (slot_assign(s, &h->work, h, now_ms, &err) != 0)
                 refuse(w, h, ATTEMPT_FAILED, &err);
+            else
+                log_debug("task.started", LOG_S("task_id", h->work.task_id), LOG_I("slot", i));
             FAILPOINT(work_assigned);
         }
     }

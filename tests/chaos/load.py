@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.parse
 
+import differential
 import oracle
 from support import UPLOAD, multipart
 
@@ -72,7 +73,7 @@ def make_files(seed):
     for _ in range(12):
         content = b""
         while not content.strip():
-            content = oracle.hostile(rng)
+            content = differential.hostile(rng)
         files.append(File(content, rng.random() < 0.6))
     for word in ("x", "-1", "2024-02-30"):
         files.append(File(good_csv(rng, 50) + f"last,2024-01-01,{word}\n".encode(), False))

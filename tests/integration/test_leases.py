@@ -2,7 +2,6 @@
 
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
@@ -23,28 +22,6 @@ def family(pid):
     for child in children(pid):
         found += [child, *family(child)]
     return found
-
-
-class LostAnswers(Proxy):
-    """A proxy that cuts the link when the answer to a report comes by, `count` times."""
-
-    def __init__(self, owner, url, count):
-        super().__init__(owner, url)
-        self.left, self.counting = count, threading.Lock()
-
-    def _pump(self, source, sink):
-        try:
-            while data := source.recv(65536):
-                if source.getpeername() == self.target:
-                    with self.counting:
-                        if self.left > 0 and b'"reports"' in data:
-                            self.left -= 1
-                            break
-                sink.sendall(data)
-        except OSError:
-            pass
-        self._end(source)
-        self._end(sink)
 
 
 class Takeover(Case):
@@ -68,12 +45,12 @@ class Takeover(Case):
 
     def test_a_worker_that_was_stopped_past_its_lease_records_nothing(self):
         manager = Manager(self, LEASE="1s").start()
-        first = Worker(self, manager, "a").start()
+        first = Worker(self, manager, "a", LOG_LEVEL="debug").start()
         slots = family(first.pid)
         for pid in slots:  # the job begins, but is not done before its worker is stopped
             os.kill(pid, signal.SIGSTOP)
         task_id = manager.upload(EXAMPLE)
-        wait_until(lambda: manager.show(task_id)["worker"] == first.worker_name, "an attempt")
+        first.wait_log(f"task.started task_id={task_id}")
         first.signal(signal.SIGSTOP)
         for pid in slots:
             os.kill(pid, signal.SIGCONT)
@@ -91,12 +68,13 @@ class Takeover(Case):
 
     def test_a_report_whose_answer_is_lost_counts_once(self):
         manager = Manager(self, LEASE="1m").start()
-        proxy = LostAnswers(self, manager.url, 3)
+        proxy = Proxy(self, manager.url)
+        proxy.trap("unanswered", b"/v1/worker/report", 3)
         worker = Worker(self, manager, TASK_MANAGER_URL=proxy.url).start()
         ids = [manager.upload(EXAMPLE), *(manager.submit() for _ in range(5))]
         for task_id in ids:
             manager.wait_status(task_id, "DONE")
-        wait_until(lambda: proxy.left == 0, "three answers to be lost")
+        wait_until(lambda: proxy.sprung() == 3, "three answers to be lost")
         self.assertIn("manager.away use=report", worker.log())
         worker.stop()  # which waits until every report has its answer
         for task_id in ids:
