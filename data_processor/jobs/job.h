@@ -43,7 +43,7 @@ const struct job *job_find(const char *type);
 extern const struct job job_csv_plays, job_noop;
 
 /* The most memory this process has held since its attempt began (the slot resets it), from
- * VmHWM of proc(5); 0: not known. */
+ * VmHWM of proc(5); 0: not known. Of one thread. */
 int64_t job_peak_rss_bytes(void);
 
 /* Fills an error from a failed call: the class from the code's class (a CALLER or PERMANENT

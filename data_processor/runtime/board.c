@@ -37,11 +37,18 @@ int board_open(struct board *b, int64_t heartbeat_ms, struct err *err)
     b->heartbeat_ms = heartbeat_ms;
     b->main_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->source_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->changed);
+    int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->due);
+    if (!rc) {
+        rc = init_cond(&b->ended);
+        if (rc)
+            pthread_cond_destroy(&b->due);
+    }
     if (!rc) {
         rc = pthread_mutex_init(&b->lock, NULL);
-        if (rc)
-            pthread_cond_destroy(&b->changed);
+        if (rc) {
+            pthread_cond_destroy(&b->due);
+            pthread_cond_destroy(&b->ended);
+        }
     }
     if (!rc)
         return 0;
@@ -68,7 +75,8 @@ void board_close(struct board *b)
     }
     close(b->main_fd);
     close(b->source_fd);
-    pthread_cond_destroy(&b->changed);
+    pthread_cond_destroy(&b->due);
+    pthread_cond_destroy(&b->ended);
     pthread_mutex_destroy(&b->lock);
 }
 
@@ -93,27 +101,43 @@ static void unlock(struct board *b)
     pthread_mutex_unlock(&b->lock);
 }
 
-static unsigned count_phase(const struct board *b, enum held_phase phase)
+static void set_phase(struct board *b, struct held *h, enum held_phase phase)
 {
-    unsigned count = 0;
-
-    for (const struct held *h = b->first; h; h = h->next)
-        count += h->phase == phase;
-    return count;
+    b->counts[h->phase]--;
+    b->counts[phase]++;
+    h->phase = phase;
 }
 
+/* May anything be claimed? */
+static unsigned room_of(const struct board *b)
+{
+    unsigned waiting = b->counts[HELD_WAITING], room = b->idle_slots + b->ahead;
+
+    /* Reports that pile up mean a manager that hands out work but takes none back. */
+    if (waiting >= room || b->counts[HELD_ENDED] >= BOARD_REPORTS_MAX)
+        return 0;
+    if (b->idle_slots == 0 && waiting > b->ahead / 2)
+        return 0;
+    return room - waiting;
+}
+
+/* Whoever waits for what this changes is told, and only then: it happens once an attempt. */
 static void unlink_and_free(struct board *b, struct held *h)
 {
     struct held **at = &b->first;
+    bool had_room = room_of(b) > 0;
 
     while (*at != h) {
         assert(*at);
         at = &(*at)->next;
     }
     *at = h->next;
+    b->counts[h->phase]--;
     held_free(h);
-    ring(b->main_fd);
-    ring(b->source_fd);
+    if (!b->first)
+        ring(b->main_fd);
+    if (!had_room && room_of(b) > 0)
+        ring(b->source_fd);
 }
 
 /* A lease that ran out unheard does not end the work: a manager that was away has given the
@@ -135,24 +159,10 @@ static void wait_until(struct board *b, int64_t until_ms)
 {
     struct timespec at = {until_ms / 1000, until_ms % 1000 * 1000000};
 
-    pthread_cond_timedwait(&b->changed, &b->lock, &at);
+    pthread_cond_timedwait(&b->due, &b->lock, &at);
 }
 
 /* --- main thread --- */
-
-/* -- with the lock held: may anything be claimed? -- */
-
-static unsigned room_of(const struct board *b)
-{
-    unsigned waiting = count_phase(b, HELD_WAITING), room = b->idle_slots + b->ahead;
-
-    /* Reports that pile up mean a manager that hands out work but takes none back. */
-    if (waiting >= room || count_phase(b, HELD_ENDED) >= BOARD_REPORTS_MAX)
-        return 0;
-    if (b->idle_slots == 0 && waiting > b->ahead / 2)
-        return 0;
-    return room - waiting;
-}
 
 void board_offer(struct board *b, unsigned idle_slots, unsigned ahead)
 {
@@ -170,6 +180,7 @@ struct held *board_take(struct board *b, int64_t now_ms)
     struct held *found = NULL;
 
     lock(b);
+    bool had_room = room_of(b) > 0;
     for (struct held *h = b->first, *next; h && !found; h = next) {
         next = h->next;
         if (h->phase != HELD_WAITING)
@@ -178,11 +189,13 @@ struct held *board_take(struct board *b, int64_t now_ms)
             unlink_and_free(b, h);
             continue;
         }
-        h->phase = HELD_RUNNING;
+        set_phase(b, h, HELD_RUNNING);
         if (b->idle_slots > 0)
             b->idle_slots--;
         found = h;
     }
+    if (!had_room && room_of(b) > 0)
+        ring(b->source_fd);
     unlock(b);
     return found;
 }
@@ -219,10 +232,10 @@ void board_end(struct board *b, struct held *h, struct report *report_take)
 {
     lock(b);
     assert(h->phase == HELD_RUNNING);
-    h->phase = HELD_ENDED;
+    set_phase(b, h, HELD_ENDED);
     h->report = *report_take;
     memset(report_take, 0, sizeof *report_take);
-    pthread_cond_broadcast(&b->changed);
+    pthread_cond_signal(&b->ended);
     unlock(b);
 }
 
@@ -230,9 +243,9 @@ void board_abandon(struct board *b, struct held *h)
 {
     lock(b);
     assert(h->phase == HELD_RUNNING && h->lost);
-    h->phase = HELD_ENDED;
+    set_phase(b, h, HELD_ENDED);
     h->abandoned = true;
-    pthread_cond_broadcast(&b->changed);
+    pthread_cond_signal(&b->ended);
     unlock(b);
 }
 
@@ -256,7 +269,8 @@ void board_quit(struct board *b)
     atomic_store(&b->claims_stopped, true);
     atomic_store(&b->quit, true);
     ring(b->source_fd);
-    pthread_cond_broadcast(&b->changed);
+    pthread_cond_broadcast(&b->due);
+    pthread_cond_broadcast(&b->ended);
     unlock(b);
 }
 
@@ -288,6 +302,14 @@ static struct held *held_new(struct work *work_take, int64_t now_ms, struct err 
     return h;
 }
 
+/* Two renewals may fail before the lease is in danger, whatever the setting says. */
+static int64_t pause_of(const struct board *b, const struct held *h)
+{
+    int64_t pause = h->lease_ms / 3 < b->heartbeat_ms ? h->lease_ms / 3 : b->heartbeat_ms;
+
+    return pause > PAUSE_MIN_MS ? pause : PAUSE_MIN_MS;
+}
+
 static void append(struct board *b, struct held *h)
 {
     lock(b);
@@ -295,8 +317,12 @@ static void append(struct board *b, struct held *h)
     while (*at)
         at = &(*at)->next;
     *at = h;
+    b->counts[h->phase]++;
     ring(b->main_fd);
-    pthread_cond_broadcast(&b->changed);
+    if (h->phase == HELD_ENDED)
+        pthread_cond_signal(&b->ended);
+    if (h->renewed_ms + pause_of(b, h) < b->beat_at_ms)
+        pthread_cond_broadcast(&b->due);
     unlock(b);
 }
 
@@ -335,14 +361,6 @@ void board_end_source(struct board *b)
 }
 
 /* --- heartbeat --- */
-
-/* Two renewals may fail before the lease is in danger, whatever the setting says. */
-static int64_t pause_of(const struct board *b, const struct held *h)
-{
-    int64_t pause = h->lease_ms / 3 < b->heartbeat_ms ? h->lease_ms / 3 : b->heartbeat_ms;
-
-    return pause > PAUSE_MIN_MS ? pause : PAUSE_MIN_MS;
-}
 
 int64_t board_pause_max_ms(struct board *b)
 {
@@ -404,11 +422,13 @@ int board_wait_due(struct board *b, int64_t not_before_ms, struct heartbeat **re
             due = not_before_ms;
         if (clock_mono_ms() >= due)
             break;
+        b->beat_at_ms = due;
         if (due == INT64_MAX)
-            pthread_cond_wait(&b->changed, &b->lock);
+            pthread_cond_wait(&b->due, &b->lock);
         else
             wait_until(b, due);
     }
+    b->beat_at_ms = INT64_MIN; /* it looks at all of them before it waits again */
     rc = atomic_load(&b->quit) ? err_set(err, -E_CANCELLED, "the worker ends")
                                : list_held(b, ret, ret_count, err);
     unlock(b);
@@ -443,8 +463,8 @@ size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
     size_t count = 0;
 
     lock(b);
-    while (!atomic_load(&b->quit) && count_phase(b, HELD_ENDED) == 0)
-        pthread_cond_wait(&b->changed, &b->lock);
+    while (!atomic_load(&b->quit) && b->counts[HELD_ENDED] == 0)
+        pthread_cond_wait(&b->ended, &b->lock);
     if (!atomic_load(&b->quit)) {
         for (struct held *h = b->first; h && count < max; h = h->next) {
             if (h->phase == HELD_ENDED)

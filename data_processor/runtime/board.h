@@ -22,7 +22,7 @@
 
 #include "worker_protocol.h"
 
-enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_ENDED };
+enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_ENDED, HELD__COUNT };
 
 struct held {
     struct held *next;
@@ -39,8 +39,11 @@ struct held {
 
 struct board {
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t due;   /* for the heartbeat, and for sleepers */
+    pthread_cond_t ended; /* for the reporter */
     struct held *first;
+    unsigned counts[HELD__COUNT]; /* of each phase */
+    int64_t beat_at_ms;           /* until when the heartbeat waits; INT64_MIN: it does not */
     int64_t heartbeat_ms;
     unsigned idle_slots, ahead;
     int main_fd, source_fd; /* eventfds: readable when there is something new */
