@@ -33,7 +33,7 @@ struct submit_group {
     pthread_mutex_t lock;
     pthread_cond_t done;
     struct submit_job *first, **last;
-    int leaders;
+    int leaders, leaders_max;
 };
 
 /* Queues that want another message; full means that enough is on its way. */

@@ -1,6 +1,6 @@
 /* submit_group.c - submits that come at the same time share a transaction.
  *
- * Whoever adds a submit while fewer than LEADERS_MAX threads lead becomes a leader: it takes
+ * Whoever adds a submit while fewer than `leaders_max` threads lead becomes a leader: it takes
  * all that wait, records them with one call of the store, answers them, and goes on until
  * nothing waits. So nobody waits for company, and the busier it is the larger the groups. Two
  * leaders: while one waits for the disk, the other works on the next group. */
@@ -13,7 +13,7 @@
 
 enum {
     GROUP_MAX = 256,
-    LEADERS_MAX = 2,
+    LEADERS = 2,
     WAKES_MAX = 16,       /* messages of one transaction for one queue */
     KNOWN_QUEUES_MAX = 16 /* of one transaction; further ones are all announced */
 };
@@ -24,6 +24,7 @@ void submit_group_init(struct submit_group *g)
     pthread_cond_init(&g->done, NULL);
     g->last = &g->first;
     g->leaders = 0;
+    g->leaders_max = LEADERS;
 }
 
 void submit_group_release(struct submit_group *g)
@@ -149,7 +150,7 @@ static void add(struct service *s, struct submit_group *g, struct submit_job *jo
     job->next = NULL;
     *g->last = job;
     g->last = &job->next;
-    if (g->leaders == LEADERS_MAX)
+    if (g->leaders == g->leaders_max)
         return;
     g->leaders++;
     lead(s, g);
