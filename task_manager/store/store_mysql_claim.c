@@ -339,7 +339,7 @@ static int renew_body(struct my_conn *c, void *arg, struct err *err)
 
     for (size_t i = 0; i < a->count && !rc; i++)
         rc = renew_one(c, &a->items[a->order[i]], a->lease_ms, err);
-    return rc;
+    return rc ? rc : FAILPOINT_ERR(renew_written, -E_UNAVAILABLE, err);
 }
 
 int my_renew(struct store *s, struct renewal *items, const size_t *order, size_t count,
