@@ -1,6 +1,7 @@
 /* store_mysql_house.c - keeping house: idempotency keys, tasks of long ago, files in use. */
 #include "mysql_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* -- idempotency keys -- */
@@ -38,7 +39,9 @@ struct purge_args {
     int64_t age_ms;
     size_t limit;
     struct purged *ret;
-    size_t *ret_count, seen; /* the first `seen` of ret were found without a lock */
+    size_t *ret_count;
+    char (*ids)[ID_TEXT_MAX]; /* room for limit: found without a lock */
+    size_t seen;
 };
 
 static int old_clock(struct my_conn *c, const struct purge_args *a, int64_t *ret_before_ms,
@@ -74,70 +77,80 @@ static int find_old(struct my_conn *c, void *arg, struct err *err)
     my_out_id(&q, id);
     rc = my_query_exec(&q, err);
     while (!rc && (rc = my_next(&q, err)) > 0) {
-        memcpy(a->ret[a->seen++].id, id, sizeof id);
+        memcpy(a->ids[a->seen++], id, sizeof id);
         rc = 0;
     }
     my_end(&q);
     return rc;
 }
 
-/* 1 when the row is now ours and as old as it has to be: somebody may be retrying it by hand,
- * or another manager removing it. */
-static int lock_old(struct my_conn *c, const struct purge_args *a, struct purged *item,
-                    struct err *err)
+/* Those of the ids from `from` on that are now ours and as old as they have to be: somebody may
+ * be retrying one by hand, or another manager removing it. */
+static int lock_old(struct my_conn *c, struct purge_args *a, size_t from, struct err *err)
 {
     struct my_query q;
+    struct purged item;
+    size_t places = my_begin_padded(&q, c, MY_PURGE_LOCK, a->seen - from);
 
-    my_begin(&q, c, MY_PURGE_LOCK);
-    my_id(&q, item->id);
     my_int(&q, a->age_ms);
-    my_out_text(&q, item->input_key, sizeof item->input_key);
-    my_out_text(&q, item->output_key, sizeof item->output_key);
-    return my_one(&q, err);
+    for (size_t i = from; i < from + places; i++)
+        my_id(&q, a->ids[i < a->seen ? i : a->seen - 1]);
+    my_out_id(&q, item.id);
+    my_out_text(&q, item.input_key, sizeof item.input_key);
+    my_out_text(&q, item.output_key, sizeof item.output_key);
+    int rc = my_query_exec(&q, err);
+    while (!rc && (rc = my_next(&q, err)) > 0) {
+        a->ret[(*a->ret_count)++] = item;
+        rc = 0;
+    }
+    my_end(&q);
+    return rc;
 }
 
-static int remove_task(struct my_conn *c, const char *id, struct err *err)
+/* Up to MY_ROWS_MAX tasks with all their rows. */
+static int remove_tasks(struct my_conn *c, const struct purged *items, size_t count,
+                        struct err *err)
 {
-    static const enum my_stmt statements[] = {MY_PURGE_ATTEMPTS, MY_PURGE_EVENTS,
-                                              MY_PURGE_TASK};
+    static const enum my_list statements[] = {MY_PURGE_ATTEMPTS, MY_PURGE_EVENTS,
+                                              MY_PURGE_TASKS};
     int rc = 0;
 
-    for (size_t i = 0; i < sizeof statements / sizeof statements[0] && !rc; i++) {
+    for (size_t i = 0; i < sizeof statements / sizeof statements[0] && count && !rc; i++) {
         struct my_query q;
-        my_begin(&q, c, statements[i]);
-        my_id(&q, id);
+        size_t places = my_begin_padded(&q, c, statements[i], count);
+        for (size_t j = 0; j < places; j++)
+            my_id(&q, items[j < count ? j : count - 1].id);
         rc = my_run(&q, NULL, err);
     }
     return rc;
 }
 
-/* Keeps the found ids apart from what was removed, for it may run again. */
 static int purge_body(struct my_conn *c, void *arg, struct err *err)
 {
     struct purge_args *a = arg;
     int rc = 0;
 
     *a->ret_count = 0;
-    for (size_t i = 0; i < a->seen && rc >= 0; i++) {
-        struct purged item = a->ret[i];
-        rc = lock_old(c, a, &item, err);
-        if (rc <= 0)
-            continue;
-        rc = remove_task(c, item.id, err);
-        a->ret[i] = a->ret[*a->ret_count]; /* the ids only change places */
-        a->ret[(*a->ret_count)++] = item;
+    for (size_t from = 0; from < a->seen && !rc; from += MY_ROWS_MAX) {
+        size_t had = *a->ret_count;
+        rc = lock_old(c, a, from, err);
+        if (!rc)
+            rc = remove_tasks(c, a->ret + had, *a->ret_count - had, err);
     }
-    return rc < 0 ? rc : 0;
+    return rc;
 }
 
 int my_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
              size_t *ret_count, struct err *err)
 {
-    struct purge_args a = {age_ms, limit, ret, ret_count, 0};
+    struct purge_args a = {age_ms, limit, ret, ret_count, NULL, 0};
 
-    int rc = my_read((struct store_mysql *)s, find_old, &a, err);
+    a.ids = calloc(limit + 1, sizeof *a.ids);
+    int rc = a.ids ? my_read((struct store_mysql *)s, find_old, &a, err)
+                   : err_set(err, -E_NO_MEMORY, "no memory to remove old tasks");
     if (!rc && a.seen)
         rc = my_transact((struct store_mysql *)s, purge_body, &a, err);
+    free(a.ids);
     if (rc)
         *ret_count = 0;
     return rc;
