@@ -167,9 +167,12 @@ static int parse(struct request *r, int argc, char **argv, struct err *err)
         return err_set(err, -E_BAD_VALUE, "--rejects needs --on-bad-row skip");
     r->in = argv[optind];
     r->out = argv[optind + 1];
-    if (r->rejects && (is_same_file(r->rejects, r->out) || is_same_file(r->rejects, r->in)))
-        return err_set(err, -E_BAD_VALUE, "--rejects names the same file as the %s",
-                       is_same_file(r->rejects, r->out) ? "output" : "input");
+    if (!r->out[0] || (r->rejects && !r->rejects[0]))
+        return err_set(err, -E_BAD_VALUE, "the name of an output is empty");
+    if (r->rejects && is_same_file(r->rejects, r->out))
+        return err_set(err, -E_BAD_VALUE, "--rejects names the same file as the output");
+    if (r->rejects && strcmp(r->in, "-") != 0 && is_same_file(r->rejects, r->in))
+        return err_set(err, -E_BAD_VALUE, "--rejects names the same file as the input");
     return 0;
 }
 

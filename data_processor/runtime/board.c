@@ -164,15 +164,17 @@ static void wait_until(struct board *b, int64_t until_ms)
 
 /* --- main thread --- */
 
-void board_offer(struct board *b, unsigned idle_slots, unsigned ahead)
+unsigned board_offer(struct board *b, unsigned idle_slots, unsigned ahead)
 {
     lock(b);
+    unsigned waiting = b->counts[HELD_WAITING];
     bool had_room = room_of(b) > 0;
     b->idle_slots = idle_slots;
     b->ahead = ahead;
     if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
     unlock(b);
+    return waiting;
 }
 
 struct held *board_take(struct board *b, int64_t now_ms)

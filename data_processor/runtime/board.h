@@ -59,8 +59,9 @@ void board_close(struct board *b); /* after the other threads have ended */
 
 /* -- main thread -- */
 
-/* Tells how many slots wait for work, and how many attempts may wait for a slot beyond that. */
-void board_offer(struct board *b, unsigned idle_slots, unsigned ahead);
+/* Tells how many slots wait for work, and how many attempts may wait for a slot beyond that.
+ * How many wait. */
+unsigned board_offer(struct board *b, unsigned idle_slots, unsigned ahead);
 /* The oldest WAITING attempt, now RUNNING; NULL without one. Drops those that were lost. */
 struct held *board_take(struct board *b, int64_t now_ms);
 void board_progress(struct board *b, struct held *h, double fraction);

@@ -12,9 +12,19 @@ void pace_note(struct pace *p, int64_t ms)
     p->ms += weight * ((double)(ms > 0 ? ms : 0) - p->ms);
 }
 
+static double attempt_ms(const struct pace *p)
+{
+    return p->ms > least_ms ? p->ms : least_ms;
+}
+
 unsigned pace_ahead(const struct pace *p, unsigned slots)
 {
-    double ahead = slots * PACE_AHEAD_MS / (p->ms > least_ms ? p->ms : least_ms);
+    double ahead = slots * PACE_AHEAD_MS / attempt_ms(p);
 
     return ahead < PACE_AHEAD_MAX ? (unsigned)ahead : PACE_AHEAD_MAX;
+}
+
+bool pace_is_stuck(const struct pace *p, unsigned slots, unsigned attempts)
+{
+    return attempts * attempt_ms(p) > (double)slots * PACE_STUCK_MS;
 }

@@ -173,19 +173,21 @@ static bool is_slow(const struct slot *s, int64_t now_ms)
     return s->state == SLOT_BUSY && now_ms - s->started_ms >= PACE_STUCK_MS;
 }
 
-/* Slots that will soon take work, for what is held ahead; and if there is none because all are
- * long at work, what is held goes to others. */
+/* Slots that will soon take work, for what is held ahead; and if there is too much of it for
+ * them, or none because all are long at work or get no process to live, it goes to others. */
 static void offer_slots(struct worker *w, unsigned idle, int64_t now_ms)
 {
-    unsigned slow = 0, moving = 0;
+    unsigned moving = 0, coming = 0;
 
     for (unsigned i = 0; i < w->options->slots; i++) {
         const struct slot *s = &w->slots[i];
-        slow += is_slow(s, now_ms);
-        moving += s->state == SLOT_IDLE || (s->state == SLOT_BUSY && !is_slow(s, now_ms));
+        bool is_up = s->state == SLOT_IDLE || s->state == SLOT_BUSY;
+        moving += is_up && !is_slow(s, now_ms);
+        coming += !is_up && s->failures < HOPELESS;
     }
-    board_offer(&w->board, idle, pace_ahead(&w->pace, moving));
-    if (slow == w->options->slots)
+    unsigned waiting = board_offer(&w->board, idle, pace_ahead(&w->pace, moving));
+    unsigned begun_soon = idle + coming;
+    if (waiting > begun_soon && pace_is_stuck(&w->pace, moving + coming, waiting - begun_soon))
         release_waiting(w, now_ms);
 }
 
@@ -228,6 +230,14 @@ static void announce(struct worker *w)
 
 /* --- health --- */
 
+static void note_slots(struct worker *w, int64_t now_ms)
+{
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        if (w->slots[i].state == SLOT_IDLE || w->slots[i].state == SLOT_BUSY)
+            w->slot_ms = now_ms;
+    }
+}
+
 static void answer_health(struct worker *w, int64_t now_ms)
 {
     struct service *source = &w->crew.services[0];
@@ -259,23 +269,6 @@ static void answer_health(struct worker *w, int64_t now_ms)
 }
 
 /* --- stopping --- */
-
-/* Work that no slot can begin, since none gets a process to live, is others' to do. Meanwhile
- * none is claimed: there is no idle slot. */
-static void look_after_waiting(struct worker *w, int64_t now_ms)
-{
-    bool is_hopeless = true;
-
-    for (unsigned i = 0; i < w->options->slots; i++) {
-        const struct slot *s = &w->slots[i];
-        if (s->state == SLOT_IDLE || s->state == SLOT_BUSY)
-            w->slot_ms = now_ms;
-        is_hopeless = is_hopeless && s->failures >= HOPELESS && s->state != SLOT_IDLE &&
-                      s->state != SLOT_BUSY;
-    }
-    if (is_hopeless)
-        release_waiting(w, now_ms);
-}
 
 static void begin_stop(struct worker *w, int64_t now_ms)
 {
@@ -396,7 +389,7 @@ static void turn(struct worker *w)
     } else {
         fill_slots(w, now);
         announce(w);
-        look_after_waiting(w, now);
+        note_slots(w, now);
     }
     if (ready > 0 && w->fds[FD_HEALTH].revents)
         answer_health(w, now);

@@ -106,6 +106,11 @@ class Command(Case):
                          b"5,Number of Plays,bad_plays,-1\n")
         self.assertIn(b"rejected for bad_plays: 1", ran.stderr)
 
+    def test_the_bad_rows_of_standard_input_may_go_to_standard_output(self):
+        ran = self.run_it("-", "out.csv", "--on-bad-row=skip", "--rejects", "-", input=BAD)
+        self.assertEqual((ran.returncode, self.read("out.csv")), (0, TOTALS), ran)
+        self.assertIn(b"bad_plays", ran.stdout)
+
     def test_wrong_usage_is_exit_2_with_the_usage(self):
         for arguments in ([], ["in.csv"], ["in.csv", "out.csv", "more"],
                           ["in.csv", "out.csv", "--threads", "-1"],
@@ -118,6 +123,9 @@ class Command(Case):
                           ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "out.csv"],
                           ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "./out.csv"],
                           ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "./in.csv"],
+                          ["in.csv", "-", "--on-bad-row=skip", "--rejects", "-"],
+                          ["in.csv", ""],
+                          ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", ""],
                           ["in.csv", "out.csv", "--unknown"], ["in.csv", "out.csv", "--memory"]):
             ran = self.run_it(*arguments)
             self.assertEqual(ran.returncode, 2, arguments)

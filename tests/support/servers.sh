@@ -224,8 +224,9 @@ CONF
     rabbitmq_load_env "$home"
     is_running "$home/epmd.pid" ||
         spawn "$home/epmd.pid" "$home/epmd.log" epmd -port "$epmd" -address 127.0.0.1
+    # Mnesia leaves its core files where it was started
     spawn "$home/pid" "$home/server.log" \
-        env "${rabbitmq_env[@]}" "$RABBITMQ_BIN/rabbitmq-server"
+        env -C "$home" "${rabbitmq_env[@]}" "$RABBITMQ_BIN/rabbitmq-server"
     wait_ready RabbitMQ "$home/pid" "$home/server.log" rabbitmq_serves "$port"
 }
 

@@ -63,7 +63,7 @@ static char *answer_claim(struct fake_manager *m, const char *body, size_t len)
     while (m->hang_claims && !m->stopping)
         pthread_cond_wait(&m->changed, &m->lock);
     int count = m->offered - m->claimed;
-    if (count > r.limit)
+    if (count > r.limit && !m->generous)
         count = r.limit;
     char *text = work_list_encode(&m->works[m->claimed], (size_t)count), *longer = NULL;
     m->claimed += count;

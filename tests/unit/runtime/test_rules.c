@@ -138,6 +138,26 @@ static void only_short_attempts_are_held_ahead(void **state)
     assert_int_equal(pace_ahead(&p, 4), 0); /* the latest count most */
 }
 
+static void what_would_take_too_long_is_not_held(void **state)
+{
+    struct pace p;
+
+    (void)state;
+    pace_init(&p);
+    assert_true(pace_is_stuck(&p, 1, 1));
+    assert_true(pace_is_stuck(&p, 2, 6));
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 1);
+    assert_false(pace_is_stuck(&p, 1, PACE_AHEAD_MAX));
+    assert_true(pace_is_stuck(&p, 0, 1)); /* nobody works */
+    assert_false(pace_is_stuck(&p, 0, 0));
+    for (unsigned slots = 1; slots < 200; slots++) /* what was claimed a moment ago stays */
+        assert_false(pace_is_stuck(&p, slots, pace_ahead(&p, slots)));
+    for (int i = 0; i < 8; i++)
+        pace_note(&p, 250);
+    assert_true(pace_is_stuck(&p, 1, PACE_AHEAD_MAX)); /* for half a minute */
+}
+
 /* --- deaths --- */
 
 enum { MIB = 1 << 20 };
@@ -340,6 +360,7 @@ int main(void)
         cmocka_unit_test(the_next_step_follows_from_slots_and_deliveries),
         cmocka_unit_test(a_claims_answer_decides_which_deliveries_are_acknowledged),
         cmocka_unit_test(only_short_attempts_are_held_ahead),
+        cmocka_unit_test(what_would_take_too_long_is_not_held),
         cmocka_unit_test(a_death_is_told_with_its_cause_and_its_cost),
         cmocka_unit_test(exit_codes_and_signals_are_kept_apart_in_the_usage),
         cmocka_unit_test(a_worker_is_healthy_while_it_consumes),

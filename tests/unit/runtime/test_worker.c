@@ -67,6 +67,23 @@ static void a_crash_is_reported_and_the_worker_lives_on(void **state)
     assert_true(worker_log_says(b, "slot.died"));
 }
 
+/* One slot, and it is long at work: others are to have what it cannot begin. */
+static void what_no_slot_can_begin_soon_is_handed_back(void **state)
+{
+    struct bench *b = *state;
+    enum { TASKS = 7 };
+
+    fake_manager_offer(&b->manager, long_sleep, 0);
+    for (int i = 1; i < TASKS; i++)
+        fake_manager_offer(&b->manager, "{}", 0);
+    set(b, generous, true);
+    worker_start(b, "--slots=1", NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, TASKS - 1));
+    for (int i = 1; i < TASKS; i++)
+        assert_int_equal(fake_manager_report(&b->manager, i)->outcome, ATTEMPT_RELEASED);
+    assert_null(fake_manager_report(&b->manager, 0));
+}
+
 static void heartbeats_carry_progress_and_keep_a_long_task(void **state)
 {
     struct bench *b = *state;
@@ -540,6 +557,7 @@ static void bad_settings_are_told_before_anything_starts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(what_no_slot_can_begin_soon_is_handed_back),
         test(tasks_are_claimed_run_and_reported),
         test(a_task_offered_to_an_idle_worker_is_taken_at_once),
         test(a_crash_is_reported_and_the_worker_lives_on),
