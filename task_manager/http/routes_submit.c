@@ -133,9 +133,9 @@ static void append_outcome(struct buf *out, const struct submit_one *one, int64_
     }
     char detail[ERR_TEXT_MAX];
     reply_detail(&one->err, detail);
-    char *text = json_text_take(json_pack(
-        "{s:I, s:i, s:s, s:s}", "line", (json_int_t)line, "status", err_http_status(one->rc),
-        "error", err_title(one->rc), "detail", detail));
+    char *text = json_text_take(json_pack("{s:I, s:i, s:s, s:s}", "line", (json_int_t)line,
+                                          "status", err_http_status(one->rc), "error",
+                                          err_title(one->rc), "detail", detail));
     if (text) {
         buf_append_str(out, text);
         buf_append_char(out, '\n');
