@@ -135,7 +135,7 @@ int store_counts(struct store *s, int64_t limit, struct store_counts *ret, struc
 
 struct claim {
     const char *worker;
-    const char *const *queues; /* with task_id NULL: take from these */
+    const char *const *queues; /* with task_id NULL: take from these, each named once */
     size_t queue_count;
     const char *task_id; /* or claim just this task, whatever its queue */
     int limit;
