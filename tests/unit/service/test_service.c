@@ -14,7 +14,7 @@
 #include "clock.h"
 #include "fs.h"
 #include "metrics.h"
-#include "service.h"
+#include "service_internal.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -638,6 +638,28 @@ static void readiness_names_a_disk_that_is_low(void **state)
     assert_int_equal(service_upload_begin(s, 10, false, &u, &err), -E_NO_SPACE);
 }
 
+/* Without threads, so that no count comes in between. */
+static void what_is_handed_out_makes_room(void **state)
+{
+    struct fixture *f = *state;
+    const struct service_parts parts = {&f->config, f->store, f->objects, f->broker};
+    struct submit_request r = {.type = "noop"};
+    struct submit_result result;
+    struct claimed_work c = {.answered = false};
+    char id[ID_TEXT_MAX];
+
+    f->config.max_queued = 2;
+    OK(service_new(&parts, &f->service, &err));
+    submit_noop(f->service, id);
+    submit_noop(f->service, id);
+    assert_int_equal(service_submit(f->service, &r, &result, &err), -E_OVERLOAD);
+    claim_start(f->service, &c, 0);
+    claim_wait(&c);
+    assert_int_equal(c.count, 1);
+    submit_noop(f->service, id);
+    assert_int_equal(service_submit(f->service, &r, &result, &err), -E_OVERLOAD);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -646,6 +668,7 @@ int main(void)
         TEST(bad_submits_are_refused_by_name),
         TEST(configured_types_have_a_queue_of_their_own),
         TEST(a_full_backlog_refuses_with_overload),
+        TEST(what_is_handed_out_makes_room),
         TEST(a_key_replays_the_same_request_and_refuses_another),
         TEST(an_upload_that_makes_no_task_leaves_no_file),
         TEST(a_parked_claim_is_answered_by_a_submit),
