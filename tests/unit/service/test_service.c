@@ -617,6 +617,17 @@ static void a_foreign_worker_starts_and_completes_by_status(void **state)
     task_release(&t);
 }
 
+/* A busy machine may take longer than the answer waits. */
+static void ask_readiness(struct service *s, struct readiness *ret)
+{
+    int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+    do {
+        service_readiness(s, ret);
+    } while ((ret->store_rc == -E_TIMEOUT || ret->disk_rc == -E_TIMEOUT) &&
+             clock_mono_ms() < until);
+}
+
 static void readiness_names_a_disk_that_is_low(void **state)
 {
     struct fixture *f = *state;
@@ -624,14 +635,14 @@ static void readiness_names_a_disk_that_is_low(void **state)
     struct service_upload *u = NULL;
 
     struct service *s = begin(f);
-    service_readiness(s, &r);
+    ask_readiness(s, &r);
     assert_true(r.is_ready);
     assert_string_equal(r.broker, "none");
     service_end_readiness(s);
-    service_readiness(s, &r);
+    ask_readiness(s, &r);
     assert_false(r.is_ready);
     f->config.min_free_bytes = INT64_MAX;
-    service_readiness(s, &r);
+    ask_readiness(s, &r);
     assert_false(r.is_ready);
     assert_string_equal(r.store, "ok");
     assert_non_null(strstr(r.disk, "bytes are free"));
