@@ -1,4 +1,6 @@
 /* The use cases on a real SQLite store and a real object store in a temporary folder. */
+#include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -291,6 +294,31 @@ static int upload(struct service *s, const char *bytes, const char *key,
         OK(service_upload_write(u, bytes, strlen(bytes), &err));
     *request = (struct submit_request){.type = "csv_plays", .idempotency_key = key};
     return service_upload_submit_free(s, u, request, ret, &err);
+}
+
+/* A sweep may have asked who needs the file before its task was there, and come to it after. */
+static void an_upload_of_long_ago_is_young_once_its_task_is_there(void **state)
+{
+    static const struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct fixture *f = *state;
+    struct service *s = begin(f);
+    struct submit_request r = {.type = "csv_plays"};
+    struct submit_result result;
+    struct service_upload *u = NULL;
+    char pattern[128];
+    glob_t parts;
+    bool removed = true;
+
+    OK(service_upload_begin(s, -1, false, &u, &err));
+    OK(service_upload_write(u, "a", 1, &err));
+    snprintf(pattern, sizeof pattern, "%s/objects/raw_data/*.part", f->dir);
+    assert_int_equal(glob(pattern, 0, NULL, &parts), 0);
+    assert_int_equal(utimensat(AT_FDCWD, parts.gl_pathv[0], long_ago, 0), 0);
+    globfree(&parts);
+    OK(service_upload_submit_free(s, u, &r, &result, &err));
+    OK(objstore_sweep_object(f->objects, r.input.key, 3600000, &removed, &err));
+    assert_false(removed);
+    assert_true(object_exists(f, r.input.key));
 }
 
 static void an_upload_that_makes_no_task_leaves_no_file(void **state)
@@ -682,6 +710,7 @@ int main(void)
         TEST(what_is_handed_out_makes_room),
         TEST(a_key_replays_the_same_request_and_refuses_another),
         TEST(an_upload_that_makes_no_task_leaves_no_file),
+        TEST(an_upload_of_long_ago_is_young_once_its_task_is_there),
         TEST(a_parked_claim_is_answered_by_a_submit),
         TEST(a_parked_claim_ends_empty_when_its_time_is_up),
         TEST(nothing_is_claimed_for_a_client_that_has_gone),
