@@ -145,17 +145,21 @@ static void append_outcome(struct buf *out, const struct submit_one *one, int64_
     free(text);
 }
 
-static int submit_part(const struct api *api, struct part *p, struct buf *out, struct err *err)
+static void submit_part(const struct api *api, struct part *p, struct buf *out)
 {
-    int rc = service_submit_many(api->service, p->items, p->count, err);
+    struct err err = ERR_INIT;
+    int rc = service_submit_many(api->service, p->items, p->count, &err);
 
     for (size_t i = 0; i < p->count; i++) {
-        if (!rc)
-            append_outcome(out, &p->items[i], p->lines[i]);
+        struct submit_one *one = &p->items[i];
+        if (rc && !one->rc) {
+            one->rc = rc;
+            one->err = err;
+        }
+        append_outcome(out, one, p->lines[i]);
         free(p->params[i]);
     }
     p->count = 0;
-    return rc;
 }
 
 /* What is wrong with the request as a whole is said before any line is submitted. */
@@ -176,8 +180,8 @@ static int check_lines(const char *body, size_t len, const char *key, struct err
                : 0;
 }
 
-/* After a failure within, the lines before are submitted and their outcomes are lost, as with
- * a broken connection: a client that cares sends an Idempotency-Key and asks again. */
+/* Without memory for the outcomes they are lost, as with a broken connection: a client that
+ * cares sends an Idempotency-Key and asks again. */
 static void submit_lines(struct exchange *x, const struct api *api)
 {
     const char *key = exchange_header(x, "Idempotency-Key");
@@ -197,16 +201,17 @@ static void submit_lines(struct exchange *x, const struct api *api)
         if (strspn(at, " \t\r") < size)
             add_line(p, at, size, key, line);
         if (p->count == PART_LINES)
-            rc = submit_part(api, p, &out, &err);
+            submit_part(api, p, &out);
         at = stop ? stop + 1 : end;
     }
     if (!rc && p->count)
-        rc = submit_part(api, p, &out, &err);
+        submit_part(api, p, &out);
     free(p);
-    if (!rc && !buf_ok(&out))
-        rc = err_set(&err, -E_NO_MEMORY, "no memory for the outcomes of a list of tasks");
     if (rc)
         reply_err(x, &err);
+    else if (!buf_ok(&out))
+        reply_problem(x, 503, "Out of memory",
+                      "no memory for the outcomes; tasks may have been accepted");
     else
         reply_text(x, 200, "application/x-ndjson", out.data);
     buf_release(&out);
