@@ -142,10 +142,14 @@ static void *cut_run(void *arg)
     struct app *a = arg;
     int64_t limit_ms = stop_limit_ms(a->config);
     struct timespec until;
+    int rc;
 
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += (time_t)(limit_ms / 1000) + 1;
-    if (sem_clockwait(&a->is_stopped, CLOCK_MONOTONIC, &until) == 0)
+    do {
+        rc = sem_clockwait(&a->is_stopped, CLOCK_MONOTONIC, &until);
+    } while (rc != 0 && errno == EINTR);
+    if (rc == 0)
         return NULL;
     log_error("manager.cut", LOG_I("after_ms", limit_ms));
     _exit(EXIT_CUT);

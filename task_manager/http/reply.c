@@ -121,14 +121,20 @@ void reply_text(struct exchange *x, int status, const char *content_type, const 
     answer_bytes(x, status, content_type, strdup(text), strlen(text));
 }
 
+/* A detail may quote what the client sent, and cut it; jansson refuses what is no UTF-8. */
+static void make_plain(char *detail)
+{
+    if (text_is_plain(detail, strlen(detail)))
+        return;
+    for (char *p = detail; *p; p++)
+        if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
+            *p = '?';
+}
+
 static void answer_problem(struct exchange *x, int status, const char *title,
                            const char *short_error, char *detail)
 {
-    /* A detail may quote what the client sent; jansson refuses what is no UTF-8. */
-    if (!text_is_plain(detail, strlen(detail)))
-        for (char *p = detail; *p; p++)
-            if ((unsigned char)*p < 0x20 || (unsigned char)*p >= 0x7f)
-                *p = '?';
+    make_plain(detail);
     json_t *problem =
         json_pack("{s:s, s:s, s:i, s:s, s:s}", "type", "about:blank", "title", title, "status",
                   status, "detail", detail, "error", short_error ? short_error : title);
@@ -181,9 +187,12 @@ static void log_failure(const struct exchange *x, const struct err *err)
                   LOG_S("error", err->text), LOG_I("unlogged", held));
 }
 
-const char *reply_detail(const struct err *err)
+void reply_detail(const struct err *err, char ret[ERR_TEXT_MAX])
 {
-    return err_http_status(err->code) >= 500 ? public_sentence(err->code) : err->text;
+    bool is_public = err_http_status(err->code) < 500;
+
+    snprintf(ret, ERR_TEXT_MAX, "%s", is_public ? err->text : public_sentence(err->code));
+    make_plain(ret);
 }
 
 void reply_err(struct exchange *x, const struct err *err)
@@ -195,7 +204,7 @@ void reply_err(struct exchange *x, const struct err *err)
         log_failure(x, err);
     if (err->code == -E_UNAVAILABLE || err->code == -E_UNKNOWN_OUTCOME)
         metric_add(METRIC_STORE_ERRORS, 1);
-    snprintf(detail, sizeof detail, "%s", reply_detail(err));
+    reply_detail(err, detail);
     answer_problem(x, status, err_title(err->code), NULL, detail);
 }
 

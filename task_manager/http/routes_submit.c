@@ -85,7 +85,11 @@ static void submit_one(struct exchange *x, const struct api *api)
 
 /* -- lines -- */
 
-enum { PART_LINES = 256 };
+enum {
+    PART_LINES = 256,
+    LINES_MAX = 10000, /* the answer to a short bad line is a hundred times as long */
+    LINES_KEY_MAX = 233
+};
 
 /* A part of the lines at a time, so that memory does not grow with their number. */
 struct part {
@@ -97,16 +101,12 @@ struct part {
 };
 
 /* Of one key for the request, each line has its own: a repeat gets the same outcomes. */
-static int key_of_line(struct part *p, const char *key, int64_t line, struct err *err)
+static const char *key_of_line(struct part *p, const char *key, int64_t line)
 {
     char *at = p->keys[p->count];
-    int len = snprintf(at, TASK_KEY_MAX, "%s/%lld", key, (long long)line);
 
-    if (!*key || len < 0 || len >= TASK_KEY_MAX)
-        return err_set(err, -E_BAD_VALUE, "Idempotency-Key: must be 1 to %d characters",
-                       TASK_KEY_MAX - 22);
-    p->items[p->count].request.idempotency_key = at;
-    return 0;
+    snprintf(at, TASK_KEY_MAX, "%.*s/%lld", LINES_KEY_MAX, key, (long long)line);
+    return at;
 }
 
 static void add_line(struct part *p, const char *text, size_t len, const char *key,
@@ -117,9 +117,9 @@ static void add_line(struct part *p, const char *text, size_t len, const char *k
     *one = (struct submit_one){.err = ERR_INIT};
     p->params[p->count] = NULL;
     p->lines[p->count] = line;
-    one->rc = key ? key_of_line(p, key, line, &one->err) : 0;
-    if (!one->rc)
-        one->rc = read_submit(text, len, &one->request, &p->params[p->count], &one->err);
+    if (key)
+        one->request.idempotency_key = key_of_line(p, key, line);
+    one->rc = read_submit(text, len, &one->request, &p->params[p->count], &one->err);
     p->count++;
 }
 
@@ -131,9 +131,11 @@ static void append_outcome(struct buf *out, const struct submit_one *one, int64_
                    one->result.outcome == SUBMIT_REPLAYED ? ",\"replayed\":true" : "");
         return;
     }
-    char *text = json_text_take(json_pack(
-        "{s:I, s:i, s:s, s:s}", "line", (json_int_t)line, "status", err_http_status(one->rc),
-        "error", err_title(one->rc), "detail", reply_detail(&one->err)));
+    char detail[ERR_TEXT_MAX];
+    reply_detail(&one->err, detail);
+    char *text = json_text_take(json_pack("{s:I, s:i, s:s, s:s}", "line", (json_int_t)line,
+                                          "status", err_http_status(one->rc), "error",
+                                          err_title(one->rc), "detail", detail));
     if (text) {
         buf_append_str(out, text);
         buf_append_char(out, '\n');
@@ -143,21 +145,43 @@ static void append_outcome(struct buf *out, const struct submit_one *one, int64_
     free(text);
 }
 
-static int submit_part(const struct api *api, struct part *p, struct buf *out, struct err *err)
+static void submit_part(const struct api *api, struct part *p, struct buf *out)
 {
-    int rc = service_submit_many(api->service, p->items, p->count, err);
+    struct err err = ERR_INIT;
+    int rc = service_submit_many(api->service, p->items, p->count, &err);
 
     for (size_t i = 0; i < p->count; i++) {
-        if (!rc)
-            append_outcome(out, &p->items[i], p->lines[i]);
+        struct submit_one *one = &p->items[i];
+        if (rc && !one->rc) {
+            one->rc = rc;
+            one->err = err;
+        }
+        append_outcome(out, one, p->lines[i]);
         free(p->params[i]);
     }
     p->count = 0;
-    return rc;
 }
 
-/* After a failure within, the lines before are submitted and their outcomes are lost, as with
- * a broken connection: a client that cares sends an Idempotency-Key and asks again. */
+/* What is wrong with the request as a whole is said before any line is submitted. */
+static int check_lines(const char *body, size_t len, const char *key, struct err *err)
+{
+    const char *at = body, *end = body + len;
+    int lines = 0;
+
+    if (key && (!*key || strlen(key) > LINES_KEY_MAX))
+        return err_set(err, -E_BAD_VALUE, "Idempotency-Key: must be 1 to %d characters",
+                       LINES_KEY_MAX);
+    for (; at && at < end && lines <= LINES_MAX; lines++) {
+        at = memchr(at, '\n', (size_t)(end - at));
+        at = at ? at + 1 : NULL;
+    }
+    return lines > LINES_MAX
+               ? err_set(err, -E_TOO_BIG, "the body has more than %d lines", LINES_MAX)
+               : 0;
+}
+
+/* Without memory for the outcomes they are lost, as with a broken connection: a client that
+ * cares sends an Idempotency-Key and asks again. */
 static void submit_lines(struct exchange *x, const struct api *api)
 {
     const char *key = exchange_header(x, "Idempotency-Key");
@@ -166,7 +190,8 @@ static void submit_lines(struct exchange *x, const struct api *api)
     struct err err = ERR_INIT;
     size_t len;
     const char *at = exchange_body(x, &len), *end = at + len;
-    int rc = p ? 0 : err_set(&err, -E_NO_MEMORY, "no memory for a list of tasks");
+    int rc = p ? check_lines(at, len, key, &err)
+               : err_set(&err, -E_NO_MEMORY, "no memory for a list of tasks");
 
     if (p)
         p->count = 0;
@@ -176,16 +201,17 @@ static void submit_lines(struct exchange *x, const struct api *api)
         if (strspn(at, " \t\r") < size)
             add_line(p, at, size, key, line);
         if (p->count == PART_LINES)
-            rc = submit_part(api, p, &out, &err);
+            submit_part(api, p, &out);
         at = stop ? stop + 1 : end;
     }
     if (!rc && p->count)
-        rc = submit_part(api, p, &out, &err);
+        submit_part(api, p, &out);
     free(p);
-    if (!rc && !buf_ok(&out))
-        rc = err_set(&err, -E_NO_MEMORY, "no memory for the outcomes of a list of tasks");
     if (rc)
         reply_err(x, &err);
+    else if (!buf_ok(&out))
+        reply_problem(x, 503, "Out of memory",
+                      "no memory for the outcomes; tasks may have been accepted");
     else
         reply_text(x, 200, "application/x-ndjson", out.data);
     buf_release(&out);

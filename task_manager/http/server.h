@@ -141,8 +141,8 @@ void reply_problem(struct exchange *x, int status, const char *short_error,
  * anything else outsiders get a general one, and the log the err (one line a second and code).
  */
 void reply_err(struct exchange *x, const struct err *err);
-/* The sentence that it shows; borrowed from err or static. */
-const char *reply_detail(const struct err *err);
+/* The sentence that it shows: plain UTF-8, whatever the err quotes. */
+void reply_detail(const struct err *err, char ret[ERR_TEXT_MAX]);
 
 struct file_reply {
     int fd; /* taken over: closed in every case */

@@ -68,6 +68,7 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
     if (!rc && count == (size_t)request->limit && !request->task_id[0] &&
         atomic_load(&s->waiting) > 0)
         relay_wake(s, items[count - 1].queue);
+    atomic_fetch_sub(&s->waiting, rc ? 0 : (long long)count);
     if (rc || count == 0) {
         free(items);
         items = NULL;

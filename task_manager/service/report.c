@@ -73,6 +73,7 @@ static int check_output(struct service *s, const struct report *r, const struct 
 static void tell_poison(const struct report *r, const struct task *t, struct task_move *move)
 {
     char how[64] = "";
+    struct err told = ERR_INIT; /* cuts between characters */
 
     if (r->usage.signal)
         snprintf(how, sizeof how,
@@ -81,9 +82,9 @@ static void tell_poison(const struct report *r, const struct task *t, struct tas
     move->to = TASK_FAILED;
     move->delay_ms = 0;
     snprintf(move->error.code, sizeof move->error.code, "poison");
-    snprintf(move->error.message, sizeof move->error.message,
-             "given up after %d crashed attempts%s: %.400s", t->crashes + 1, how,
-             r->error.message);
+    err_set(&told, -E_IO, "given up after %d crashed attempts%s: %s", t->crashes + 1, how,
+            r->error.message);
+    snprintf(move->error.message, sizeof move->error.message, "%s", told.text);
 }
 
 /* Decides between another attempt and the end. What was read cannot change before the move:

@@ -113,8 +113,8 @@ struct relay;
 
 struct relay *relay_new(struct service *s); /* free() it; NULL: no memory */
 void relay_round(struct relay *r);
-/* Sends one more message for a queue from which a claim took all it could carry: the next
- * worker is to help. Only a hint, so it is not kept. */
+/* Sends one more message for a queue, such as one from which a claim took all it could carry:
+ * the next worker is to help. Only a hint, so it is not kept. */
 void relay_wake(struct service *s, const char *queue);
 void *relay_run(void *service);
 void *housekeeping_run(void *service);

@@ -99,6 +99,9 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
         jobs[i]->err = why;
         if (!rc)
             jobs[i]->result = results[i];
+        /* Those that were to wake its queue may all have been repeats. */
+        if (!rc && items[i].is_quiet && items[i].key && results[i].outcome == SUBMIT_ACCEPTED)
+            relay_wake(s, items[i].task.queue);
         submit_settle(s, jobs[i]);
     }
     free(items);
@@ -119,13 +122,14 @@ static size_t take(struct submit_group *g, struct submit_job **ret)
     return count;
 }
 
-/* Under the lock, which it lets go of meanwhile. */
-static void lead(struct service *s, struct submit_group *g)
+/* Under the lock, which it lets go of meanwhile. Whoever leads and has an answer of its own to
+ * give goes as soon as another leads. */
+static void lead(struct service *s, struct submit_group *g, const struct submit_job *own)
 {
     struct submit_job *jobs[GROUP_MAX];
     size_t count;
 
-    while ((count = take(g, jobs)) > 0) {
+    while (!(own && own->is_done && g->leaders > 1) && (count = take(g, jobs)) > 0) {
         pthread_mutex_unlock(&g->lock);
         submit_record(s, jobs, count);
         service_announce(s);
@@ -145,7 +149,9 @@ static void lead(struct service *s, struct submit_group *g)
     }
 }
 
-static void add(struct service *s, struct submit_group *g, struct submit_job *job)
+/* `own` is the job when somebody waits for it. */
+static void add(struct service *s, struct submit_group *g, struct submit_job *job,
+                const struct submit_job *own)
 {
     job->next = NULL;
     *g->last = job;
@@ -153,7 +159,7 @@ static void add(struct service *s, struct submit_group *g, struct submit_job *jo
     if (g->leaders == g->leaders_max)
         return;
     g->leaders++;
-    lead(s, g);
+    lead(s, g, own);
     g->leaders--;
 }
 
@@ -162,7 +168,7 @@ void submit_group_add(struct service *s, struct submit_job *job)
     struct submit_group *g = &s->submits;
 
     pthread_mutex_lock(&g->lock);
-    add(s, g, job);
+    add(s, g, job, NULL);
     pthread_mutex_unlock(&g->lock);
 }
 
@@ -171,7 +177,7 @@ void submit_group_wait(struct service *s, struct submit_job *job)
     struct submit_group *g = &s->submits;
 
     pthread_mutex_lock(&g->lock);
-    add(s, g, job);
+    add(s, g, job, job);
     while (!job->is_done)
         pthread_cond_wait(&g->done, &g->lock);
     pthread_mutex_unlock(&g->lock);

@@ -2,9 +2,10 @@
  * store_mysql*.c include it.
  *
  * A small pool of connections; a call borrows one, runs one transaction and gives it back.
- * Transactions are READ COMMITTED, change rows by guarded UPDATEs in primary-key order and
- * are redone as a whole after a deadlock, a lock wait or a lost link. When the link breaks
- * during COMMIT, the last event that the transaction wrote tells whether it was committed. */
+ * Transactions are READ COMMITTED, lock rows in primary-key order before they judge and
+ * change them, and are redone as a whole after a deadlock, a lock wait or a lost link. When the
+ * link breaks during COMMIT, the last event that the transaction wrote tells whether it was
+ * committed. */
 #ifndef STORE_MYSQL_INTERNAL_H
 #define STORE_MYSQL_INTERNAL_H
 

@@ -1,9 +1,9 @@
 /* store.h - the truth: tasks, attempts, events, outbox and idempotency keys.
  *
  * Cut at domain verbs; each backend ("sqlite", "mysql") speaks its own SQL and nobody else
- * sees any. Every change of a task's state is one guarded UPDATE (compare-and-set on the
- * state, and on the token where an attempt speaks), with its event, attempt and outbox rows
- * in the same transaction. Times and leases are the database's clock.
+ * sees any. Every change of a task's state is a compare-and-set (on the state, and on the token
+ * where an attempt speaks) of a row that nobody else can change meanwhile, with its event,
+ * attempt and outbox rows in the same transaction. Times and leases are the database's clock.
  *
  * A store may be used from any thread. Calls block on the database. Errors:
  * -E_UNAVAILABLE (database away; nothing was done), -E_UNKNOWN_OUTCOME (the link broke during
@@ -74,8 +74,7 @@ struct submit_result {
 };
 
 /* One transaction for all: task, first event, and an outbox row when `announce` and unless the
- * submission is quiet. After
- * 0 the rows are durable. */
+ * submission is quiet. After 0 the rows are durable. */
 int store_submit(struct store *s, const struct submission *items, size_t count, bool announce,
                  struct submit_result *ret, struct err *err);
 
@@ -135,7 +134,7 @@ int store_counts(struct store *s, int64_t limit, struct store_counts *ret, struc
 
 struct claim {
     const char *worker;
-    const char *const *queues; /* with task_id NULL: take from these */
+    const char *const *queues; /* with task_id NULL: take from these, each named once */
     size_t queue_count;
     const char *task_id; /* or claim just this task, whatever its queue */
     int limit;

@@ -201,6 +201,7 @@ static int ask_owner(struct my_conn *c, struct key_use *item, struct err *err)
 
     my_begin(&q, c, MY_KEY_OWNER);
     my_text(&q, item->key);
+    my_text(&q, item->key);
     my_id(&q, item->task_id);
     my_out_enum(&q, &state, TASK_STATE__COUNT);
     my_out_small(&q, &item->attempt);

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { STATEMENT_BYTES = 512 * 1024 };
+
 struct submit_args {
     const struct submission *items;
     const size_t *order;
@@ -88,6 +90,21 @@ static void bind_task(struct my_query *q, const struct task *t)
     my_text(q, t->params);
 }
 
+/* How many of the first go into one statement: a packet has its limit (max_allowed_packet),
+ * and some servers hang up on a larger one instead of saying so. */
+static size_t fitting(const struct task *const *items, size_t count)
+{
+    size_t bytes = 0, n = 0;
+
+    while (n < count && n < MY_ROWS_MAX) {
+        bytes += items[n]->params ? strlen(items[n]->params) : 0;
+        if (n > 0 && bytes > STATEMENT_BYTES)
+            break;
+        n++;
+    }
+    return n;
+}
+
 static int add_tasks(struct my_conn *c, const struct task *const *items, size_t count,
                      struct err *err)
 {
@@ -95,7 +112,7 @@ static int add_tasks(struct my_conn *c, const struct task *const *items, size_t 
 
     for (size_t from = 0, n; from < count && !rc; from += n) {
         struct my_query q;
-        n = my_begin_rows(&q, c, MY_TASK_ADD, count - from);
+        n = my_begin_rows(&q, c, MY_TASK_ADD, fitting(items + from, count - from));
         for (size_t i = from; i < from + n; i++)
             bind_task(&q, items[i]);
         rc = my_run(&q, NULL, err);

@@ -41,6 +41,25 @@ class Bulk(Case):
         self.assertIn("nope", outcomes[2]["detail"])
         self.assertEqual(len(self.manager.tasks()), 2)
 
+    def test_a_bad_line_of_any_bytes_spoils_no_answer(self):
+        name = "x" + "\u00e9" * 100  # an error that quotes it cuts it within a character
+        lines = [self.task(), json.dumps({name: 1}, ensure_ascii=False).encode(),
+                 json.dumps({"type": "noop", "params": {name: 1}}, ensure_ascii=False).encode(),
+                 b"\xff\xfe", self.task()]
+        outcomes = self.outcomes(b"\n".join(lines))
+        self.assertEqual([o.get("status") for o in outcomes], [None, 400, 400, 400, None])
+        self.assertIn("unknown member", outcomes[1]["detail"])
+
+    def test_what_is_wrong_with_all_of_it_submits_none(self):
+        answer = self.post(b"x\n" * 10001)
+        self.assertEqual((answer.status, answer.json["detail"]),
+                         (413, "the body has more than 10000 lines"))
+        self.assertEqual(self.post(self.task() + b"\n" * 10000).status, 200)
+        for key, status in (("k" * 234, 400), ("", 400), ("k" * 233, 200)):
+            answer = self.post(self.task(), Idempotency_Key=key)
+            self.assertEqual(answer.status, status, answer)
+        self.assertEqual(len(self.manager.tasks()), 2)
+
     def test_a_repeat_with_the_key_makes_no_second_task(self):
         body = b"\n".join([self.task(), self.task(priority=1), b"not json"])
         first = self.outcomes(body, Idempotency_Key="bulk one")

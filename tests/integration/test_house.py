@@ -209,6 +209,20 @@ class Poison(Case):
             "class": "crash", "code": "signal", "message": "it died"})
         self.assertEqual(manager.show(task_id)["error"]["code"], "poison")
 
+    def test_a_sentence_too_long_for_the_verdict_is_cut_between_characters(self):
+        manager = Manager(self, MAX_CRASHES=1).start()
+        worker = HandWorker(manager)
+        for before in ("", "x"):
+            task_id = manager.submit()
+            message = before + "\u00e9" * 310
+            answer = worker.report(worker.claim_one(wait_ms=20000), "failed", error={
+                "class": "crash", "code": "signal", "message": message})
+            self.assertEqual(answer.status, 200, answer)
+            told = manager.show(task_id)["error"]["message"]
+            self.assertIn(message[:290], told)
+            self.assertEqual(set(told.split(": ", 1)[1]), set(message))
+        self.assertEqual(len(manager.tasks()), 2)
+
 
 if __name__ == "__main__":
     main()

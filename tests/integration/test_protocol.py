@@ -60,6 +60,12 @@ class Claims(ProtocolCase):
         work = self.worker.claim(3, queues=[queue]) + self.worker.claim(9, queues=[queue])
         self.assertEqual([w["task_id"] for w in work], [ids[name] for name in "bdaec"])
 
+    def test_a_queue_named_twice_gives_each_task_once(self):
+        queue = f"{self.manager.queue}.twice"
+        ids = [self.manager.submit("letter", queue=queue) for _ in range(3)]
+        work = self.worker.claim(2, queues=[queue, queue]) + self.worker.claim(9, queues=[queue])
+        self.assertEqual([w["task_id"] for w in work], ids)
+
     def test_a_task_is_not_handed_out_before_its_time(self):
         queue = f"{self.manager.queue}.later"
         later = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 2))

@@ -162,6 +162,16 @@ char *claim_request_encode(const struct claim_request *r)
     return json_text_take(root);
 }
 
+static bool has_queue(const struct claim_request *r, const char *name)
+{
+    for (size_t i = 0; i < r->queue_count; i++) {
+        if (strcmp(r->queues[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A name that comes again adds nothing: each queue is looked into once. */
 static int read_queues(const json_t *array, struct claim_request *ret, struct err *err)
 {
     size_t i;
@@ -169,11 +179,12 @@ static int read_queues(const json_t *array, struct claim_request *ret, struct er
 
     json_array_foreach(array, i, value)
     {
-        if (!json_is_string(value) || !task_word_is_valid(json_string_value(value)))
+        const char *name = json_string_value(value);
+        if (!name || !task_word_is_valid(name))
             return err_set(err, -E_BAD_VALUE, "queues[%zu]: is no queue name", i);
-        snprintf(ret->queues[i], sizeof ret->queues[i], "%s", json_string_value(value));
+        if (!has_queue(ret, name))
+            snprintf(ret->queues[ret->queue_count++], sizeof ret->queues[0], "%s", name);
     }
-    ret->queue_count = json_array_size(array);
     return 0;
 }
 

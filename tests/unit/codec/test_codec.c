@@ -36,6 +36,19 @@ static void a_claim_request_survives_the_trip(void **state)
     free(text);
 }
 
+static void a_queue_named_twice_is_one_queue(void **state)
+{
+    static const char text[] = "{\"worker\":\"w\",\"queues\":[\"a\",\"b\",\"a\",\"b\"]}";
+    struct claim_request out;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(claim_request_decode(text, strlen(text), &out, &err), 0);
+    assert_int_equal(out.queue_count, 2);
+    assert_string_equal(out.queues[0], "a");
+    assert_string_equal(out.queues[1], "b");
+}
+
 static void work_survives_the_trip(void **state)
 {
     struct work in = {.task_id = ID,
@@ -318,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_claim_request_survives_the_trip),
+        cmocka_unit_test(a_queue_named_twice_is_one_queue),
         cmocka_unit_test(work_survives_the_trip),
         cmocka_unit_test(work_that_cannot_be_read_does_not_take_the_others_with_it),
         cmocka_unit_test(a_report_survives_the_trip),

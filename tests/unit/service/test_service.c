@@ -1,4 +1,6 @@
 /* The use cases on a real SQLite store and a real object store in a temporary folder. */
+#include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -7,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -14,7 +17,7 @@
 #include "clock.h"
 #include "fs.h"
 #include "metrics.h"
-#include "service.h"
+#include "service_internal.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -291,6 +294,31 @@ static int upload(struct service *s, const char *bytes, const char *key,
         OK(service_upload_write(u, bytes, strlen(bytes), &err));
     *request = (struct submit_request){.type = "csv_plays", .idempotency_key = key};
     return service_upload_submit_free(s, u, request, ret, &err);
+}
+
+/* A sweep may have asked who needs the file before its task was there, and come to it after. */
+static void an_upload_of_long_ago_is_young_once_its_task_is_there(void **state)
+{
+    static const struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct fixture *f = *state;
+    struct service *s = begin(f);
+    struct submit_request r = {.type = "csv_plays"};
+    struct submit_result result;
+    struct service_upload *u = NULL;
+    char pattern[128];
+    glob_t parts;
+    bool removed = true;
+
+    OK(service_upload_begin(s, -1, false, &u, &err));
+    OK(service_upload_write(u, "a", 1, &err));
+    snprintf(pattern, sizeof pattern, "%s/objects/raw_data/*.part", f->dir);
+    assert_int_equal(glob(pattern, 0, NULL, &parts), 0);
+    assert_int_equal(utimensat(AT_FDCWD, parts.gl_pathv[0], long_ago, 0), 0);
+    globfree(&parts);
+    OK(service_upload_submit_free(s, u, &r, &result, &err));
+    OK(objstore_sweep_object(f->objects, r.input.key, 3600000, &removed, &err));
+    assert_false(removed);
+    assert_true(object_exists(f, r.input.key));
 }
 
 static void an_upload_that_makes_no_task_leaves_no_file(void **state)
@@ -617,6 +645,17 @@ static void a_foreign_worker_starts_and_completes_by_status(void **state)
     task_release(&t);
 }
 
+/* A busy machine may take longer than the answer waits. */
+static void ask_readiness(struct service *s, struct readiness *ret)
+{
+    int64_t until = clock_mono_ms() + DEADLINE_MS;
+
+    do {
+        service_readiness(s, ret);
+    } while ((ret->store_rc == -E_TIMEOUT || ret->disk_rc == -E_TIMEOUT) &&
+             clock_mono_ms() < until);
+}
+
 static void readiness_names_a_disk_that_is_low(void **state)
 {
     struct fixture *f = *state;
@@ -624,18 +663,40 @@ static void readiness_names_a_disk_that_is_low(void **state)
     struct service_upload *u = NULL;
 
     struct service *s = begin(f);
-    service_readiness(s, &r);
+    ask_readiness(s, &r);
     assert_true(r.is_ready);
     assert_string_equal(r.broker, "none");
     service_end_readiness(s);
-    service_readiness(s, &r);
+    ask_readiness(s, &r);
     assert_false(r.is_ready);
     f->config.min_free_bytes = INT64_MAX;
-    service_readiness(s, &r);
+    ask_readiness(s, &r);
     assert_false(r.is_ready);
     assert_string_equal(r.store, "ok");
     assert_non_null(strstr(r.disk, "bytes are free"));
     assert_int_equal(service_upload_begin(s, 10, false, &u, &err), -E_NO_SPACE);
+}
+
+/* Without threads, so that no count comes in between. */
+static void what_is_handed_out_makes_room(void **state)
+{
+    struct fixture *f = *state;
+    const struct service_parts parts = {&f->config, f->store, f->objects, f->broker};
+    struct submit_request r = {.type = "noop"};
+    struct submit_result result;
+    struct claimed_work c = {.answered = false};
+    char id[ID_TEXT_MAX];
+
+    f->config.max_queued = 2;
+    OK(service_new(&parts, &f->service, &err));
+    submit_noop(f->service, id);
+    submit_noop(f->service, id);
+    assert_int_equal(service_submit(f->service, &r, &result, &err), -E_OVERLOAD);
+    claim_start(f->service, &c, 0);
+    claim_wait(&c);
+    assert_int_equal(c.count, 1);
+    submit_noop(f->service, id);
+    assert_int_equal(service_submit(f->service, &r, &result, &err), -E_OVERLOAD);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -646,8 +707,10 @@ int main(void)
         TEST(bad_submits_are_refused_by_name),
         TEST(configured_types_have_a_queue_of_their_own),
         TEST(a_full_backlog_refuses_with_overload),
+        TEST(what_is_handed_out_makes_room),
         TEST(a_key_replays_the_same_request_and_refuses_another),
         TEST(an_upload_that_makes_no_task_leaves_no_file),
+        TEST(an_upload_of_long_ago_is_young_once_its_task_is_there),
         TEST(a_parked_claim_is_answered_by_a_submit),
         TEST(a_parked_claim_ends_empty_when_its_time_is_up),
         TEST(nothing_is_claimed_for_a_client_that_has_gone),
