@@ -6,20 +6,24 @@
  * somebody's and stays. A file is needed while a task names it as input or output, while its
  * task's result names it (the rejects), and while its attempt runs. An upload that is about to
  * get its task is held (objstore_put_hold). Files are listed before the database is asked, so
- * what it does not know yet is too young or held. */
+ * what it does not know yet is too young or held. A walk over everything leaves alone what is
+ * older than the database: a store that another database has filled, before somebody mistyped
+ * a URL, loses nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "clock.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
 
-enum { BATCH = 128, PAUSE_MS = 5 };
+enum { BATCH = 128, PAUSE_MS = 5, SAME_AGE_MS = 1000 };
 
 struct sweep {
     struct service *s;
     int64_t older_than_ms;
+    int64_t database_age_ms, asked_ms; /* when that was asked, monotonic */
     bool
         is_paced; /* a walk over everything leaves room for others, and ends with the service */
     size_t count;
@@ -97,6 +101,12 @@ static int add(struct sweep *w, const char *key, const char *task_id)
     return w->count == BATCH ? flush(w) : 0;
 }
 
+/* Clocks of files and databases are not the same to the millisecond. */
+static bool is_before_database(const struct sweep *w, int64_t age_ms)
+{
+    return age_ms - SAME_AGE_MS - (clock_mono_ms() - w->asked_ms) > w->database_age_ms;
+}
+
 /* 1 ends the walk without an error. */
 static int visit(const char *key, uint64_t size, int64_t age_ms, void *arg)
 {
@@ -104,7 +114,8 @@ static int visit(const char *key, uint64_t size, int64_t age_ms, void *arg)
     char task_id[ID_TEXT_MAX] = "";
 
     (void)size;
-    if (age_ms < w->older_than_ms || (!is_upload(key) && !attempt_of_key(key, task_id)))
+    if (age_ms < w->older_than_ms || is_before_database(w, age_ms) ||
+        (!is_upload(key) && !attempt_of_key(key, task_id)))
         return 0;
     int rc = add(w, key, attempt_of_key(key, task_id) ? task_id : "");
     if (!rc && w->count == 0 && w->is_paced && !rounds_wait(&w->s->house, PAUSE_MS))
@@ -122,6 +133,7 @@ static struct sweep *sweep_new(struct service *s, int64_t older_than_ms, struct 
     }
     w->s = s;
     w->older_than_ms = older_than_ms;
+    w->database_age_ms = INT64_MAX;
     w->err = err;
     return w;
 }
@@ -146,6 +158,8 @@ int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err)
     if (!w)
         return -E_NO_MEMORY;
     w->is_paced = true;
+    w->asked_ms = clock_mono_ms();
+    rc = store_age(s->parts.store, &w->database_age_ms, err);
     for (size_t i = 0; i < sizeof folders / sizeof folders[0] && !rc; i++)
         rc = objstore_list(s->parts.objects, folders[i], visit, w, err);
     return sweep_end_free(w, rc);

@@ -239,6 +239,7 @@ int my_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outbox
                    size_t *ret_count, struct err *err);
 int my_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err);
 int my_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, struct err *err);
+int my_age(struct store *s, int64_t *ret_ms, struct err *err);
 int my_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
                    struct err *err);
 int my_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,

@@ -152,6 +152,7 @@ int lite_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outb
                      size_t *ret_count, struct err *err);
 int lite_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err);
 int lite_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, struct err *err);
+int lite_age(struct store *s, int64_t *ret_ms, struct err *err);
 int lite_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
                      struct err *err);
 int lite_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,

@@ -24,7 +24,7 @@ static const struct store_ops *const backends[] = {&store_sqlite_ops, &store_mys
 static void assert_complete(const struct store_ops *ops)
 {
     assert(ops->name && ops->scheme && ops->migrations);
-    assert(ops->check_url && ops->open && ops->close && ops->ping);
+    assert(ops->check_url && ops->open && ops->close && ops->ping && ops->age);
     assert(ops->upgrade && ops->downgrade && ops->version);
     assert(ops->submit && ops->look_up && ops->get && ops->list && ops->attempts &&
            ops->events && ops->counts);
@@ -76,6 +76,12 @@ const char *store_name(const struct store *s)
 int store_ping(struct store *s, struct err *err)
 {
     return s->ops->ping(s, err);
+}
+
+int store_age(struct store *s, int64_t *ret_ms, struct err *err)
+{
+    *ret_ms = 0;
+    return s->ops->age(s, ret_ms, err);
 }
 
 int store_upgrade(struct store *s, struct err *err)

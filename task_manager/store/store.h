@@ -241,6 +241,10 @@ int store_outbox_give_up(struct store *s, const int64_t *seqs, size_t count, str
 
 /* -- housekeeping -- */
 
+/* How long ago the database was made, by its first migration: what is older than that is none
+ * of its business. */
+int store_age(struct store *s, int64_t *ret_ms, struct err *err);
+
 /* Forgets idempotency keys older than ttl_ms, at most limit of them. */
 int store_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_removed,
                       struct err *err);

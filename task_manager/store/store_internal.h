@@ -49,6 +49,7 @@ struct store_ops {
     int (*open)(const char *url, int connections, struct store **ret, struct err *err);
     void (*close)(struct store *s);
     int (*ping)(struct store *s, struct err *err);
+    int (*age)(struct store *s, int64_t *ret_ms, struct err *err);
     int (*upgrade)(struct store *s, struct err *err);
     int (*downgrade)(struct store *s, struct err *err);
     int (*version)(struct store *s, int *ret_version, struct err *err);

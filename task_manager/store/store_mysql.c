@@ -233,6 +233,7 @@ const struct store_ops store_mysql_ops = {
     .open = my_store_open,
     .close = my_store_close,
     .ping = my_ping,
+    .age = my_age,
     .upgrade = my_upgrade,
     .downgrade = my_downgrade,
     .version = my_version,

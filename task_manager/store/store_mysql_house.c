@@ -35,6 +35,21 @@ int my_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_remo
 
 /* -- tasks of long ago -- */
 
+static int age_body(struct my_conn *c, void *arg, struct err *err)
+{
+    struct my_query q;
+
+    my_begin(&q, c, MY_AGE);
+    my_out_int(&q, arg);
+    int rc = my_one(&q, err);
+    return rc < 0 ? rc : 0;
+}
+
+int my_age(struct store *s, int64_t *ret_ms, struct err *err)
+{
+    return my_read((struct store_mysql *)s, age_body, ret_ms, err);
+}
+
 struct purge_args {
     int64_t age_ms;
     size_t limit;

@@ -260,6 +260,7 @@ const struct store_ops store_sqlite_ops = {
     .open = lite_store_open,
     .close = lite_store_close,
     .ping = lite_ping,
+    .age = lite_age,
     .upgrade = lite_upgrade,
     .downgrade = lite_downgrade,
     .version = lite_version,

@@ -34,6 +34,23 @@ int lite_forget_keys(struct store *s, int64_t ttl_ms, int limit, int64_t *ret_re
 
 /* -- tasks of long ago -- */
 
+static int age_body(struct lite_conn *c, void *arg, struct err *err)
+{
+    struct lite_query q;
+
+    lite_begin(&q, c, LITE_AGE);
+    int rc = lite_next(&q, err);
+    if (rc > 0)
+        *(int64_t *)arg = lite_get_int(&q);
+    lite_end(&q);
+    return rc < 0 ? rc : 0;
+}
+
+int lite_age(struct store *s, int64_t *ret_ms, struct err *err)
+{
+    return lite_read((struct store_sqlite *)s, age_body, ret_ms, err);
+}
+
 struct purge_args {
     int64_t age_ms;
     size_t limit;

@@ -9,6 +9,7 @@ Environment: SEGUE_BIN (folder of the programs), SEGUE_TEST_REQUIRE_ALL=1 (a mis
 a failure, not a skip), SEGUE_TEST_KEEP=1 (leave the temporary folders).
 """
 
+import contextlib
 import hashlib
 import http.client
 import json
@@ -18,6 +19,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -478,6 +480,18 @@ class HandWorker:
         path = self.manager.storage / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+
+def make_database_old(manager, seconds=10_000_000):
+    """The sweep takes nothing that is older than the database."""
+    statement = f"UPDATE schema_migration SET applied_ms = applied_ms - {seconds * 1000}"
+    url = manager.settings["DATABASE_URL"]
+    if BACKEND == "mysql":
+        sql(url, statement)
+        return
+    with contextlib.closing(sqlite3.connect(url.removeprefix("sqlite:"), timeout=PATIENCE)) as db:
+        with db:
+            db.execute(statement)
 
 
 def make_old(path, seconds=7200):

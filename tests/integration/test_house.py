@@ -5,7 +5,7 @@ import signal
 import uuid
 
 from support import (EXAMPLE, EXAMPLE_TOTALS, UPLOAD, Case, HandWorker, Manager, Worker,
-                     main, make_old, wait_until)
+                     main, make_database_old, make_old, wait_until)
 
 HEADER = b"Song,Date,Number of Plays\n"
 
@@ -13,6 +13,7 @@ HEADER = b"Song,Date,Number of Plays\n"
 class Sweep(Case):
     def setUp(self):
         self.manager = Manager(self, SWEEP_AFTER="1s", LEASE="5m").start()
+        make_database_old(self.manager)
 
     def plant(self, key, content=b"x"):
         """An old file that no program has made."""
@@ -69,6 +70,16 @@ class Sweep(Case):
         self.assertEqual(len(self.manager.stored()), 3)  # input, totals, rejects
         self.assertEqual(self.manager.download(task_id, "?artifact=rejects").body, rejects.body)
 
+    def test_files_from_before_the_database_are_left_alone(self):
+        """As when a new database is put beside an object store that another one has filled."""
+        manager = self.manager = Manager(self, SWEEP_AFTER="1s").start()
+        before = self.plant(f"raw_data/raw_{uuid.uuid4()}.csv")
+        for _ in range(2):
+            young = manager.storage / f"raw_data/raw_{uuid.uuid4()}.csv"
+            young.write_bytes(b"x")
+            wait_until(lambda young=young: not young.exists(), "a sweep")
+        self.assertIn(before, manager.stored())
+
     def test_old_folders_without_a_file_go_and_are_made_again(self):
         folder = self.manager.storage / f"processed_data/{uuid.uuid4()}/1"
         folder.mkdir(parents=True)
@@ -104,7 +115,7 @@ class PausedWorker(Case):
         self.fail("the worker was always faster")
 
     def test_its_late_report_is_refused_and_its_files_are_swept(self):
-        manager = Manager(self, LEASE="1s", SWEEP_AFTER="1s", MAX_ATTEMPTS=20).start()
+        manager = Manager(self, LEASE="1s", MAX_ATTEMPTS=20).start()  # no sweep comes first
         late, task_id = self.late_worker(manager)
         try:
             first = manager.storage / f"processed_data/{task_id}/1/totals.csv"
@@ -157,6 +168,7 @@ class Retention(Case):
 
     def test_without_retention_nothing_goes(self):
         manager = Manager(self, RETENTION="0s", SWEEP_AFTER="1s").start()
+        make_database_old(manager)
         worker = HandWorker(manager)
         task_id = manager.upload(EXAMPLE)
         worker.finish(worker.claim_one())

@@ -7,7 +7,8 @@ import uuid
 
 from faults import Proxy
 from support import (EXAMPLE, EXAMPLE_TOTALS, PATIENCE, UPLOAD, Case, HandWorker, Manager, Worker,
-                     call, main, make_old, wait_until)
+                     call, main, make_database_old, make_old,
+                     wait_until)
 
 
 class Submitter(threading.Thread):
@@ -125,6 +126,7 @@ class Several(Case):
 
     def test_an_upload_that_waits_for_the_database_is_not_swept_by_another_manager(self):
         direct = Manager(self, SWEEP_AFTER="1s").start()
+        make_database_old(direct)
         link = Proxy(self, direct.settings["DATABASE_URL"])
         held_up = Manager(self, direct.cwd, DATABASE_URL=link.url, SWEEP_AFTER="1s",
                           STORAGE_URL=direct.settings["STORAGE_URL"]).start()
