@@ -70,7 +70,8 @@ class Broker(Case):
         self.up()
         self.wait_ready(manager, broker="up", rows=0)
         self.assertEqual(manager.metric("segue_broker_up"), 1)
-        self.assertGreaterEqual(manager.metric("segue_outbox_published_total"), 5)
+        wait_until(lambda: manager.metric("segue_outbox_published_total") >= 5,
+                   "what was taken to be confirmed")
         worker.wait_log("broker.up")
         wait_until(lambda: self.consumers(manager) == 1, "the worker to consume again")
         self.assert_all_done(manager, [manager.submit() for _ in range(5)])
