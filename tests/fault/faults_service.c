@@ -32,7 +32,7 @@ struct house {
 
 static int house_open(struct house *h, struct err *err)
 {
-    *h = (struct house){NULL};
+    *h = (struct house){.store = NULL};
     int rc = objstore_open(storage, &h->objects, err);
 
     if (!rc)
