@@ -249,13 +249,27 @@ static void make_tokens(struct claim_args *a)
                  a->ret[i].task.id + ID_TEXT_MAX - 1 - tail);
 }
 
+/* Once the rows are locked: a statement's clock is that of its beginning, and while the locking
+ * read looked around, the attempt before may have ended. */
+static int read_clock(struct my_conn *c, int64_t *ret_ms, struct err *err)
+{
+    struct my_query q;
+
+    my_begin(&q, c, MY_CLOCK);
+    my_out_int(&q, ret_ms);
+    int rc = my_one(&q, err);
+    return rc < 0 ? rc : 0;
+}
+
 /* The row of an attempt is written when it ends; until then the task's row tells of it. */
 static int begin_attempts(struct my_conn *c, struct claim_args *a, struct err *err)
 {
     if (*a->ret_count == 0)
         return 0;
     make_tokens(a);
-    int rc = mark_claimed(c, a, err);
+    int rc = read_clock(c, &a->now_ms, err);
+    if (!rc)
+        rc = mark_claimed(c, a, err);
     if (!rc)
         rc = note_claimed(c, a, err);
     return rc ? rc : FAILPOINT_ERR(claim_written, -E_UNAVAILABLE, err);
