@@ -19,7 +19,7 @@ struct claim_args {
     size_t count, capacity;
     size_t *wanted;   /* per queue, by look_into_queues */
     size_t seen, due; /* ready tasks seen in all; tasks found that must be woken first */
-    int64_t now_ms;   /* the database's clock when the rows were locked */
+    int64_t now_ms;   /* the database's clock once the rows were locked */
     char secret[TOKEN_HEAD + 1];
 };
 
@@ -123,13 +123,12 @@ static int wake_delayed(struct my_conn *c, struct claim_args *a, struct err *err
     return rc < 0 ? rc : 0;
 }
 
-/* Runs a locking read that tells whole tasks and the time; appends them to the claimed. */
+/* Runs a locking read that tells whole tasks; appends them to the claimed. */
 static int lock_rows(struct my_query *q, struct claim_args *a, struct err *err)
 {
     struct my_task_row row;
 
     my_out_task(q, &row);
-    my_out_int(q, &a->now_ms);
     int rc = my_query_exec(q, err);
     while (!rc && (rc = my_next(q, err)) > 0) {
         assert(*a->ret_count < (size_t)a->claim->limit);
