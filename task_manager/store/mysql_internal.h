@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "store_internal.h"
+#include "tally.h"
 
 enum my_stmt {
 #define S(name, sql) MY_##name,
@@ -61,6 +62,7 @@ struct my_conn {
     bool spoiled;               /* a ROLLBACK failed: not to be used again */
     int64_t probe_seq;          /* the last event this transaction wrote, 0 for none */
     char probe_id[ID_TEXT_MAX]; /* and the task it is about */
+    struct tally tally;         /* of this transaction */
     struct my_conn *next;
 };
 

@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #include "store_internal.h"
+#include "tally.h"
 
 enum lite_stmt {
 #define S(name, sql) LITE_##name,
@@ -23,6 +24,7 @@ enum lite_stmt {
 struct lite_conn {
     sqlite3 *db;
     sqlite3_stmt *stmts[LITE__COUNT]; /* prepared at first use, kept */
+    struct tally tally;               /* of the request that the writer runs */
     struct lite_conn *next;           /* in the pool of readers */
 };
 

@@ -103,9 +103,8 @@ struct task_list {
 };
 
 /* Newest first. The entries are without params and result (NULL): these may be large, and are
- * not even read. ret_total counts all that match, or is NULL: a walk through the smallest
- * index that fits; a million rows without a filter take some 5 ms on SQLite and 100 ms on
- * MariaDB, where one state of a million takes about as long (40 ms on SQLite). */
+ * not even read. ret_total counts all that match, or is NULL; it comes from
+ * what transactions keep (tally.h) and costs the same with a million tasks. */
 int store_list(struct store *s, const struct store_filter *filter, struct task_list *ret,
                int64_t *ret_total, struct err *err);
 void task_list_release(struct task_list *list);

@@ -281,6 +281,7 @@ static int add_events(struct my_conn *c, struct move_args *a, struct err *err)
         const struct held_row *row = a->made[i].row;
         a->events[i] = (struct my_event){m->id,        (int)m->from, (int)m->to,
                                          row->attempt, m->actor,     m->detail};
+        tally_move(&c->tally, m->from, m->to, row->type, row->queue);
         if (a->announce && m->to == TASK_RECEIVED)
             a->notices[notices++] =
                 (struct my_notice){m->id, row->type, row->queue, row->attempt, 0, m->delay_ms};

@@ -151,7 +151,7 @@ static int count_matches(struct my_conn *c, const struct store_filter *f, int64_
     struct buf sql = BUF_INIT;
     struct my_query q;
 
-    buf_append_str(&sql, "SELECT COUNT(*) FROM task");
+    buf_append_str(&sql, "SELECT CAST(IFNULL(SUM(n), 0) AS SIGNED) FROM task_count");
     add_filter(&sql, f);
     if (!buf_ok(&sql))
         return err_set(err, -E_NO_MEMORY, "no memory for a query");

@@ -117,6 +117,8 @@ static int add_tasks(struct my_conn *c, const struct task *const *items, size_t 
             bind_task(&q, items[i]);
         rc = my_run(&q, NULL, err);
     }
+    for (size_t i = 0; i < count && !rc; i++)
+        tally_add(&c->tally, TASK_RECEIVED, items[i]->type, items[i]->queue, 1);
     return rc;
 }
 

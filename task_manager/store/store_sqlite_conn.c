@@ -162,6 +162,7 @@ void lite_close(struct lite_conn *c)
     for (int i = 0; i < LITE__COUNT; i++)
         sqlite3_finalize(c->stmts[i]);
     sqlite3_close_v2(c->db);
+    tally_release(&c->tally);
     memset(c, 0, sizeof *c);
 }
 

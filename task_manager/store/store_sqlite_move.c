@@ -18,10 +18,11 @@ static void bind_error(struct lite_query *q, const struct task_error *e)
 }
 
 /* 1 and the task's attempt when the task is as the move says, 0 when not. All that writes is
- * one thread, so it stays so. */
+ * one thread, so it stays so, and the move is counted at once. */
 static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret_attempt,
                         struct err *err)
 {
+    char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
     struct lite_query q;
 
     lite_begin(&q, c, LITE_MOVE_GUARD);
@@ -30,8 +31,12 @@ static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret
     lite_text(&q, m->token);
     lite_int(&q, m->lease_expired);
     int rc = lite_next(&q, err);
-    if (rc > 0)
+    if (rc > 0) {
         *ret_attempt = (int)lite_get_int(&q);
+        lite_get_text(&q, type, sizeof type);
+        lite_get_text(&q, queue, sizeof queue);
+        tally_move(&c->tally, m->from, m->to, type, queue);
+    }
     lite_end(&q);
     return rc;
 }

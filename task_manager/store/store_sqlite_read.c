@@ -126,7 +126,7 @@ static int count_matches(struct lite_conn *c, const struct store_filter *f, int6
     struct buf sql = BUF_INIT;
     struct lite_query q;
 
-    buf_append_str(&sql, "SELECT count(*) FROM task");
+    buf_append_str(&sql, "SELECT ifnull(sum(n), 0) FROM task_count");
     add_filter(&sql, f);
     if (!buf_ok(&sql))
         return err_set(err, -E_NO_MEMORY, "no memory for a query");

@@ -79,6 +79,7 @@ static int add_task(struct lite_conn *c, const struct task *t, struct err *err)
     lite_int(&q, (int64_t)t->input.size);
     lite_text(&q, t->input.sha256);
     lite_text(&q, t->params);
+    tally_add(&c->tally, TASK_RECEIVED, t->type, t->queue, 1);
     return lite_run(&q, NULL, err);
 }
 

@@ -53,6 +53,24 @@ static bool in_transaction(struct lite_conn *c)
     return sqlite3_get_autocommit(c->db) == 0;
 }
 
+/* How many tasks there are of each kind now, as part of the request. */
+static int write_tally(struct lite_conn *c, struct err *err)
+{
+    int rc = tally_settle(&c->tally, err);
+
+    for (size_t i = 0; i < c->tally.count && !rc; i++) {
+        const struct tally_item *item = &c->tally.items[i];
+        struct lite_query q;
+        lite_begin(&q, c, LITE_TALLY_ADD);
+        lite_int(&q, item->state);
+        lite_text(&q, item->type);
+        lite_text(&q, item->queue);
+        lite_int(&q, item->change);
+        rc = lite_run(&q, NULL, err);
+    }
+    return rc;
+}
+
 /* Runs one request in its savepoint. False when the transaction as a whole is lost (SQLite
  * rolls everything back on a full disk, for one); the request then holds the reason. */
 static bool run_one(struct lite_conn *c, struct lite_request *r)
@@ -61,8 +79,11 @@ static bool run_one(struct lite_conn *c, struct lite_request *r)
 
     r->err = (struct err)ERR_INIT;
     r->rc = simple(c, LITE_SAVE, &r->err);
+    tally_clear(&c->tally);
     if (!r->rc)
         r->rc = r->body(c, r->arg, &r->err);
+    if (!r->rc)
+        r->rc = write_tally(c, &r->err);
     if (!in_transaction(c))
         return false;
     if (r->rc && simple(c, LITE_SAVE_BACK, &ignored))
