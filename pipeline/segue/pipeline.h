@@ -36,7 +36,7 @@
  * the steps in it, belong to one thread at a time; two threads that want the same pipeline
  * open it twice. Steps are called in the thread that made the tick, without any lock held, and
  * may use the library themselves. After fork() the child makes an orchestrator and a repository
- * of its own.
+ * of its own, and leaves those of its parent alone.
  *
  * BLOCKING. Everything that is said to store or load waits for the repository. */
 #ifndef SEGUE_PIPELINE_H

@@ -16,7 +16,8 @@ extern "C" {
  * survives a crash of the machine (write-ahead log, synchronous FULL). One connection: calls
  * of several threads wait for each other, and for a writer in another process at most 10 s. The
  * file belongs on a local disk: claims are measured on the machine's own clock, which is never
- * set. -PIPELINE_E_UNAVAILABLE, -PIPELINE_E_CORRUPT, -PIPELINE_E_NO_SPACE. */
+ * set. Not open across a fork(): SQLite forbids it. -PIPELINE_E_UNAVAILABLE,
+ * -PIPELINE_E_CORRUPT, -PIPELINE_E_NO_SPACE. */
 PIPELINE_API int pipeline_sqlite_open(const char *path, struct pipeline_repository **ret,
                                       struct pipeline_err *err);
 
