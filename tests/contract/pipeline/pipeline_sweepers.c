@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -337,6 +338,7 @@ static pid_t hanging_child(struct fixture *f, const char *uuid,
     if (pid == 0) {
         struct pipeline *p = NULL;
         struct pipeline_err err = {0};
+        prctl(PR_SET_PDEATHSIG, SIGKILL); /* a test that fails leaves nobody hanging */
         told_fd = told[1];
         struct orchestrator *o = orchestrate(fixture_door(f), SHORT_LEASE_MS, step, 1);
         must(pipeline_open(o, uuid, &p, &err), &err);
