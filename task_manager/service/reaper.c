@@ -3,6 +3,7 @@
  * Several task managers may reap the same database: each return is a guarded move (same
  * token, lease still expired), so only one of them makes it. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "metrics.h"
 #include "service_internal.h"
 
-enum { ROUND_MS = 1000, BATCH = 64 };
+enum { ROUND_MS = 1000, BATCH = 64, TRIM_ROUNDS = 10 };
 
 static struct task_move move_for(const struct service *s, const struct expired *e)
 {
@@ -116,10 +117,15 @@ void *reaper_run(void *arg)
 {
     struct service *s = arg;
     struct reaper r;
+    unsigned rounds = 0;
 
     reaper_begin(s, &r);
     do {
         reaper_round(s, &r);
+        /* What a crowd of requests took and freed goes back to the system: an idle manager is
+         * as small as on its first day. */
+        if (++rounds % TRIM_ROUNDS == 0)
+            malloc_trim(0);
     } while (rounds_wait(&s->reaper, ROUND_MS));
     return NULL;
 }

@@ -121,8 +121,13 @@ static int open_settings(struct lite_conn *c, bool writer, struct err *err)
      * want of a descriptor at that moment, would refuse every write until the next start. */
     if (writer && sqlite3_db_readonly(c->db, "main") != 0)
         return err_set(err, -E_UNAVAILABLE, "sqlite could open the file for reading only");
+    /* Many readers, and the file is in the system's cache anyway: each needs little of its own.
+     */
     if (!writer)
-        return lite_exec(c, "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;", err);
+        return lite_exec(c,
+                         "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;"
+                         " PRAGMA cache_size = -256",
+                         err);
     rc = pragma_is(c, "PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "wal", err);
     if (!rc)
         rc = pragma_is(c, "PRAGMA synchronous = FULL", "PRAGMA synchronous", "2", err);
