@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+from faults import small_disk
 from support import (BACKEND, Case, Manager, Worker, main, process_exists, sql, temp_dir,
                      wait_until)
 
@@ -300,6 +301,22 @@ class Bad(Repos):
                 began = time.monotonic()
                 self.fails(f"/o/{name}.git", code)
                 self.assertLess(time.monotonic() - began, 30)
+
+
+class FullDisk(Repos):
+    def setUp(self):
+        self.disk = small_disk(self, "8M")
+        self.limits = {"STORAGE_URL": f"file:{self.disk}"}
+        super().setUp()
+
+    def test_a_full_disk_may_have_room_later_and_nothing_is_left(self):
+        self.server.repository("o/pack").fill({b"f": secrets.token_bytes(12 << 20)})
+        self.server.repository("o/files").fill({b"f": bytes(12 << 20)})
+        for name in ("pack", "files"):
+            with self.subTest(name):
+                self.fails(f"/o/{name}.git", "no_space", "transient")
+        self.server.repository("o/r").fill({b"f": b"1"})
+        self.download("/o/r.git")
 
 
 class Interrupted(Repos):
