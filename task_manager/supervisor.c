@@ -58,8 +58,8 @@ static void url_of(const char *address, char *ret, size_t size)
 static bool is_withheld(const char *entry, char *const *own, size_t own_count)
 {
     /* AMQP_URL itself is among `own`. */
-    static const char *const secrets[] = {
-        "DATABASE_URL=", "DATABASE_URL_FILE=", "AMQP_URL_FILE="};
+    static const char *const secrets[] = {"DATABASE_URL=", "DATABASE_URL_FILE=",
+                                          "AMQP_URL_FILE=", "SECRET_KEY=", "SECRET_KEY_FILE="};
 
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
         if (strncmp(entry, secrets[i], strlen(secrets[i])) == 0)
