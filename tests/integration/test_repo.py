@@ -10,12 +10,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
 from faults import small_disk
-from support import (BACKEND, Case, Manager, Worker, main, process_exists, sql, temp_dir,
-                     wait_until)
+from support import (BACKEND, BIN, Case, Manager, Worker, clean_environment, main,
+                     process_exists, sql, temp_dir, wait_until)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from git_server import GitServer  # pylint: disable=wrong-import-position
@@ -301,6 +302,67 @@ class Bad(Repos):
                 began = time.monotonic()
                 self.fails(f"/o/{name}.git", code)
                 self.assertLess(time.monotonic() - began, 30)
+
+
+class Packed(Case):
+    """Where the object store is no folder."""
+
+    def setUp(self):
+        self.server, self.store = GitServer(self, temp_dir(self)), temp_dir(self)
+        self.key = "processed_data/01890a5d-ac96-774b-bcce-b302099a8057/1/o-r.tar"
+
+    def start(self):
+        return subprocess.Popen([BIN.parent / "tests/repo_tar", self.store,
+                                 self.server.url("/o/r.git")], stdout=subprocess.PIPE, text=True,
+                                env=clean_environment({
+                                    "REPO_HOSTS": f"http://127.0.0.1:{self.server.port}",
+                                    "ALLOW_NETWORKS": "127.0.0.1"}))
+
+    def left(self):
+        return sorted(name for name in os.listdir(self.store / ".tmp"))
+
+    def test_the_archive_holds_every_file_as_it_is(self):
+        long = b"/".join([b"folder %d" % i for i in range(30)])
+        files = {**FILES, b"n" * 100: b"1", b"n" * 101: b"2", long: b"3"}
+        repository = self.server.repository("o/r")
+        commit = repository.fill({**files, b"passwd": ("120000", b"/etc/passwd")})
+        process = self.start()
+        result, key = process.communicate()[0].splitlines()
+        self.assertEqual((process.returncode, key), (0, self.key))
+        result = json.loads(result)
+        self.assertEqual((result["kind"], result["path"], result["key"], result["commit"]),
+                         ("tar", self.key, self.key, commit))
+        with tarfile.open(self.store / self.key, errors="surrogateescape") as archive:
+            self.assertTrue(all(entry.isfile() for entry in archive))
+            found = {os.fsencode(entry.name): archive.extractfile(entry).read()
+                     for entry in archive}
+        content = {name: v[1] if isinstance(v, tuple) else v for name, v in files.items()}
+        self.assertEqual(found, {**content, b"passwd": b"/etc/passwd"})
+        self.assertEqual(self.left(), [])
+
+    def test_a_failure_leaves_nothing_and_the_dead_are_swept(self):
+        process = self.start()
+        self.assertEqual(process.communicate()[0].splitlines()[0], "no_repository")
+        self.server.repository("o/r").fill({b"f": secrets.token_bytes(300_000)})
+        self.server.stall("/o/", after=100_000)
+        process = self.start()
+        wait_until(lambda: list(self.store.glob(".tmp/repo-*/git/objects/pack/tmp_pack*")),
+                   "half a pack")
+        process.kill()
+        process.communicate()
+        self.assertEqual(len(self.left()), 2)
+        (self.store / (self.key + ".part")).unlink()  # the object store's own sweep does that
+        self.server.behaviours.clear()
+        process = self.start()
+        process.communicate()
+        self.assertEqual((process.returncode, self.left()), (0, []))
+
+
+class NoGit(Repos):
+    limits = {"PATH": "/nonexistent"}
+
+    def test_a_worker_without_git_says_so_and_another_may_have_it(self):
+        self.assertIn("'git'", self.fails("/o/r.git", "no_git", "transient"))
 
 
 class FullDisk(Repos):
