@@ -107,7 +107,7 @@ static bool place(int fd, int as)
     return fd == as ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, as) >= 0;
 }
 
-/* In the child. Its process was single threaded, so everything may be called. */
+/* In the child: only what may be called after a fork of a process that might have threads. */
 static _Noreturn void become(const struct git_job *job, char *const *argv, char *const *env,
                              const struct ends *e, pid_t parent)
 {

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from faults import small_disk
-from support import (BACKEND, BIN, Case, Manager, Worker, clean_environment, main,
-                     process_exists, sql, temp_dir, wait_until)
+from support import (BACKEND, BIN, Case, HandWorker, Manager, Worker, clean_environment,
+                     main, process_exists, sql, temp_dir, wait_until)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from git_server import GitServer  # pylint: disable=wrong-import-position
@@ -209,6 +209,18 @@ class Bad(Repos):
         self.fails("/broken/x.git", "server_error", "transient")
         self.assertEqual(other.asked, [])
         self.assertTrue(self.server.asked_for("/moved/"))
+
+    def test_a_certificate_that_nobody_signed_is_no_good(self):
+        server = GitServer(self, temp_dir(self), tls=True)
+        settings = {**self.settings, "REPO_HOSTS": f"localhost:{server.port}"}
+        manager = Manager(self, **settings).start()
+        Worker(self, manager, **settings).start()
+        task_id = manager.submit("repo_download", max_attempts=1, params={
+            "repository": server.url("/o/r.git", host="localhost"), "token": "t"})
+        manager.wait_status(task_id, "FAILED")
+        error = manager.show(task_id)["error"]
+        self.assertEqual((error["code"], error["class"]), ("tls", "input"), error)
+        self.assertEqual(server.asked, [])
 
     def test_a_server_that_is_not_there_is_worth_another_try(self):
         self.server.close()
@@ -511,20 +523,24 @@ class Secret(Repos):
         message = self.fails("/o/r.git", "credentials", token="wrong")
         self.assertNotIn("wrong", message)
 
-    def test_a_token_survives_a_restart_and_only_with_its_key(self):
+    def test_a_token_survives_a_restart_but_not_the_loss_of_its_key(self):
         token = "ghp_" + secrets.token_hex(20)
         self.server.repository("o/r").fill({b"f": b"1"})
         self.server.require_token("/o/", token)
         self.worker.stop()
-        good = self.submit("/o/r.git", token=token)
+        tasks = [self.submit("/o/r.git", token=token) for _ in range(2)]
         self.manager.stop()
         self.manager.start()
-        Worker(self, self.manager, "w2", **self.settings).start()
-        self.manager.wait_status(good, "DONE")
-        self.manager.call("POST", "/v1/tasks/" + good + "/retry")
+        hand = HandWorker(self.manager).claim_one(task_id=tasks[0])
+        self.assertEqual(hand["params"]["token"], token)
         self.manager.stop()
         self.manager.settings["SECRET_KEY"] = "k" * 16
         self.manager.start()
+        Worker(self, self.manager, "w2", **self.settings).start()
+        self.manager.wait_status(tasks[1], "FAILED")
+        error = self.manager.show(tasks[1])["error"]
+        self.assertEqual(error["class"], "input")
+        self.assertIn("another SECRET_KEY", error["message"])
         later = self.submit("/o/r.git", token=token)
         self.manager.wait_status(later, "DONE")
 

@@ -10,6 +10,7 @@ import base64
 import http.server
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 from pathlib import Path
@@ -152,13 +153,16 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 class GitServer:
-    """On a free port of 127.0.0.1. `behaviours`: {path prefix: function of the handler}."""
+    """On a free port of 127.0.0.1. `behaviours`: {path prefix: function of the handler}. With
+    TLS its certificate is one that nobody has signed."""
 
-    def __init__(self, owner, folder):
+    def __init__(self, owner, folder, tls=False):
         self.folder, self.behaviours, self.asked = Path(folder), {}, []
         self.release = threading.Event()  # ends those that hang
         self.http = Server(("127.0.0.1", 0), Handler)
-        self.http.owner = self
+        self.http.owner, self.scheme = self, "https" if tls else "http"
+        if tls:
+            self.wrap()
         threading.Thread(target=self.http.serve_forever, args=(0.05,), daemon=True).start()
         owner.addCleanup(self.close)
 
@@ -167,7 +171,16 @@ class GitServer:
         return self.http.server_address[1]
 
     def url(self, path="", host="127.0.0.1"):
-        return f"http://{host}:{self.port}{path}"
+        return f"{self.scheme}://{host}:{self.port}{path}"
+
+    def wrap(self):
+        name = str(self.folder / "certificate.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name,
+                        "-out", name + ".crt", "-days", "2", "-subj", "/CN=localhost", "-addext",
+                        "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(name + ".crt", name)
+        self.http.socket = context.wrap_socket(self.http.socket, server_side=True)
 
     def repository(self, name):
         return Repository(self.folder / f"{name}.git")
