@@ -90,7 +90,7 @@ static int open_ends(struct ends *e, int pipes, struct err *err)
     return -E_IO;
 }
 
-static void limit(int what, rlim_t value)
+static void limit(unsigned what, rlim_t value) /* what: unsigned in glibc */
 {
     struct rlimit now, then = {value, value};
 
