@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "entry.h"
-#include "failpoint.h"
 #include "fs.h"
 #include "tree.h"
 
