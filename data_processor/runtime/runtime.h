@@ -50,6 +50,7 @@ enum { SLOT_FD = 3, SLOT_LINE_MAX = 1 << 20 };
 
 struct child_options {
     struct objstore *store;
+    const struct config *config;
     unsigned threads;
     int64_t memory_bytes, max_inflated_bytes;
 };

@@ -63,7 +63,8 @@ static int spawn_plan_init(struct spawn_plan *p, int child_fd)
 static bool is_withheld(const char *entry)
 {
     static const char *const names[] = {
-        "AMQP_URL=", "AMQP_URL_FILE=", "DATABASE_URL=", "DATABASE_URL_FILE="};
+        "AMQP_URL=",          "AMQP_URL_FILE=", "DATABASE_URL=",
+        "DATABASE_URL_FILE=", "SECRET_KEY=",    "SECRET_KEY_FILE="};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strncmp(entry, names[i], strlen(names[i])) == 0)
