@@ -18,7 +18,7 @@ my %law = (
     'common/domain'          => ['common/base'],
     'common/domain/codec'    => ['common/base', 'common/domain'],
     'common/broker'          => ['common/base', 'common/domain', 'common/observe'],
-    'common/objstore'        => ['common/base', 'common/domain', 'common/observe'],
+    'common/objstore'        => ['common/base', 'common/domain', 'common/net', 'common/observe'],
     'common/net'             => ['common/base', 'common/domain', 'common/observe'],
     'common/observe'         => ['common/base'],
     'task_manager/store'     => ['common/*'],
@@ -40,7 +40,7 @@ my %home = (
     qr{^(rabbitmq-c/)?amqp}  => [qr{^common/broker/broker_rabbitmq[^/]*$}],
     qr{^curl/}               => [qr{^common/net/}],
     qr{^jansson\.h$}         => [qr{^common/domain/codec/}, qr{^task_manager/http/}, qr{^taskctl/}],
-    qr{^openssl/}            => [qr{^common/objstore/sha256\.c$}],
+    qr{^openssl/}            => [qr{^common/objstore/(sha256|azure_sign)\.c$}],
     qr{^(zlib|zstd)\.h$}     => [qr{^data_processor/csv/}],
 );
 my $banned = qr{\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|system|popen|strtok)\s*\(};
