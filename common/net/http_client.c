@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "address_guard.h"
 #include "fs.h"
 #include "http_head.h"
 
@@ -40,6 +41,8 @@ struct http_client {
     int64_t body_sent;  /* bytes of body_fd handed to curl */
     size_t head_bytes;
     struct err failure; /* what one of the callbacks below ended the call for */
+    const struct address_guard *guard;
+    struct err refusal; /* of an address; another one may do */
 };
 
 int http_client_global_init(struct err *err)
@@ -308,6 +311,28 @@ static int close_socket(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+/* Asked for each address that is tried, with what will be connected to. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_client *c = arg;
+    char text[ADDRESS_TEXT_MAX];
+    const char *refusal = address_guard_refusal(c->guard, &address->addr);
+
+    (void)purpose;
+    if (!refusal)
+        return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    address_format(&address->addr, text);
+    err_set(&c->refusal, -E_BAD_INPUT,
+            "'%s' leads to %s, %s, which ALLOW_NETWORKS does not allow", c->base, text,
+            refusal);
+    return CURL_SOCKET_BAD;
+}
+
+void http_client_set_guard(struct http_client *c, const struct address_guard *guard)
+{
+    c->guard = guard;
+}
+
 /* --- setting up one call --- */
 
 static int append_header(struct curl_slist **list, const char *line, struct err *err)
@@ -379,6 +404,10 @@ static void set_callbacks(struct http_client *c)
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, c);
+    if (c->guard) {
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, c);
+    }
     if (c->call->progress) {
         curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
         curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, show_progress);
@@ -447,6 +476,8 @@ static int explain(struct http_client *c, CURLcode verdict, struct err *err)
     if (c->failure.code)
         return err_set(err, c->failure.code, "%s '%s%s': %s", c->call->method, c->base,
                        c->call->path, c->failure.text);
+    if (verdict == CURLE_COULDNT_CONNECT && c->refusal.code)
+        return err_set(err, c->refusal.code, "%s", c->refusal.text);
     curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &os_error);
     if (verdict == CURLE_COULDNT_CONNECT && os_error)
         return err_set_errno(err, -E_UNAVAILABLE, (int)os_error, "cannot reach '%s'", c->base);
@@ -509,7 +540,7 @@ int http_client_call(struct http_client *c, const struct http_call *call,
     c->body_start = -1;
     c->body_sent = 0;
     c->head_bytes = 0;
-    c->curl_text[0] = '\0';
+    c->failure = c->refusal = (struct err)ERR_INIT;
     c->failure = (struct err)ERR_INIT;
 
     rc = set_up(c, &headers, err);

@@ -60,14 +60,19 @@ int http_client_global_init(struct err *err);
 int http_client_new(const char *base, struct http_client **ret, struct err *err);
 void http_client_free(struct http_client *c);
 
+/* From now on only addresses that the guard lets through are connected to; it stays the
+ * caller's. What is asked is the address itself, after DNS, whatever the name. */
+struct address_guard;
+void http_client_set_guard(struct http_client *c, const struct address_guard *guard);
+
 /* One request and its answer; blocks. 0 whenever an HTTP status came back, whatever it is,
  * also when the server answered without waiting for the end of the body. Otherwise
  * -E_UNAVAILABLE when the server cannot be reached or the link broke, -E_TIMEOUT,
- * -E_TOO_BIG for an answer past the cap, -E_CANCELLED, -E_BAD_VALUE for a call that cannot be
- * sent, -E_IO when body_fd cannot be read or holds fewer or (for files) more bytes than
- * body_size, -E_IO or -E_NO_SPACE from sink_fd, which then holds part of the answer.
- * *ret is initialised in every case; release it with http_answer_release, or ret->body alone
- * without keep_head. */
+ * -E_BAD_INPUT when the guard let none of its addresses through, -E_TOO_BIG for an answer past
+ * the cap, -E_CANCELLED, -E_BAD_VALUE for a call that cannot be sent, -E_IO when body_fd cannot
+ * be read or holds fewer or (for files) more bytes than body_size, -E_IO or -E_NO_SPACE from
+ * sink_fd, which then holds part of the answer. *ret is initialised in every case; release it
+ * with http_answer_release, or ret->body alone without keep_head. */
 int http_client_call(struct http_client *c, const struct http_call *call,
                      struct http_answer *ret, struct err *err);
 
