@@ -202,6 +202,8 @@ int app_check(const struct config *c, struct err *err)
             err_wrap(err, "TASK_MANAGER_URL");
         http_client_free(http);
     }
+    if (!rc && container_check_settings(c->azure_connection, err) != 0)
+        rc = err_wrap(err, "AZURE_STORAGE_CONNECTION_STRING");
     if (!rc && objstore_check_url(c->storage_url, err) != 0)
         rc = err_wrap(err, "STORAGE_URL");
     if (!rc)
@@ -288,6 +290,8 @@ int app_slot(const struct config *c, long parent_pid)
         rc = child_setup(parent_pid, c->kill_grace_ms, &err);
     if (!rc)
         rc = objstore_open(c->storage_url, &store, &err);
+    if (!rc && c->azure_connection[0])
+        rc = http_client_global_init(&err);
     if (!rc)
         rc = container_store_open(store, c->azure_connection, &containers, &err);
     if (!rc) {

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "container.h"
 #include "failpoint.h"
 #include "log.h"
 #include "routes.h"
@@ -270,6 +271,9 @@ int app_check(const struct config *config, struct err *err)
         rc = of_setting(store_check_url(config->database_url, err), "DATABASE_URL", err);
     if (!rc)
         rc = of_setting(objstore_check_url(config->storage_url, err), "STORAGE_URL", err);
+    if (!rc)
+        rc = of_setting(container_check_settings(config->azure_connection, err),
+                        "AZURE_STORAGE_CONNECTION_STRING", err);
     if (!rc)
         rc = of_setting(broker_open(config->amqp_url, BROKER_PUBLISH, "check", &b, err),
                         "AMQP_URL", err);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "azure_account.h"
 #include "container_ops.h"
 
 static int check_blob_name(const char *name, struct err *err)
@@ -15,6 +16,17 @@ static int check_blob_name(const char *name, struct err *err)
         return 0;
     return err_set(err, -E_BAD_VALUE, "a blob's name has 1 to %d bytes, not %zu",
                    BLOB_NAME_MAX - 1, len);
+}
+
+int container_check_settings(const char *azure_connection, struct err *err)
+{
+    struct azure_account account;
+
+    if (!azure_connection || !*azure_connection)
+        return 0;
+    int rc = azure_account_parse(azure_connection, &account, err);
+    explicit_bzero(&account, sizeof account);
+    return rc;
 }
 
 int container_store_open(struct objstore *objects, const char *azure_connection,

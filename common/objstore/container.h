@@ -53,6 +53,10 @@ struct blob {
     char sha256[SHA256_TEXT_MAX]; /* lower-case hex; "" for a blob of Azure that others put */
 };
 
+/* Is it a connection string that container_store_open could use, or none? -E_BAD_VALUE says
+ * what is wrong, without showing it. Pure. */
+int container_check_settings(const char *azure_connection, struct err *err);
+
 /* `azure_connection` NULL or "": the containers of the object store `objects`, which has to be
  * a local one (-E_UNSUPPORTED) and stays open for as long as the containers. Otherwise those of
  * the storage account that this connection string names (-E_BAD_VALUE says what is wrong in

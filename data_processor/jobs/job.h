@@ -45,7 +45,8 @@ struct job {
 const struct job *job_find(const char *type);
 
 /* The jobs that ship, one file each; job.c lists them. */
-extern const struct job job_csv_plays, job_http_call, job_noop, job_repo_download;
+extern const struct job job_blob_upload, job_csv_plays, job_http_call, job_noop,
+    job_repo_download;
 
 /* The most memory this process has held since its attempt began (the slot resets it), from
  * VmHWM of proc(5); 0: not known. Of one thread. */
