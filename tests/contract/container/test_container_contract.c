@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -616,6 +617,57 @@ static void a_damaged_blob_is_told_at_its_end(void **state)
     blob_close(r);
 }
 
+static int files_seen;
+
+static int count_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)st, (void)ftw;
+    files_seen += type == FTW_F && strstr(path, "/blobs/");
+    return 0;
+}
+
+static void a_full_disk_is_told_and_leaves_the_older_blob(void **state)
+{
+    static char block[1 << 16];
+    struct world *w = *state;
+    struct container *c = NULL, *usual = w->c;
+    struct container_put *p = NULL;
+    char root[80];
+    bool existed;
+    int rc = 0;
+
+    snprintf(root, sizeof root, "%s/store", w->dir);
+    if (mount("tmpfs", root, "tmpfs", 0, "size=1m") != 0) {
+        print_message("skipped: a small file system takes the right to mount\n");
+        skip();
+    }
+    assert_int_equal(container_open(w->store, "full", &c, &w->err), 0);
+    assert_int_equal(container_ensure(c, &existed, &w->err), 0);
+    w->c = c;
+    put(w, "a", "before");
+    assert_int_equal(container_put_begin(c, "a", &p, &w->err), 0);
+    for (int i = 0; i < 64 && rc == 0; i++)
+        rc = container_put_write(p, block, sizeof block, &w->err);
+    assert_int_equal(rc, -E_NO_SPACE);
+    assert_int_not_equal(container_put_commit_free(p, NULL, &w->err), 0);
+    assert_holds(w, "a", "before");
+    files_seen = 0;
+    nftw(root, count_file, 16, FTW_PHYS);
+    assert_int_equal(files_seen, 1);
+    container_close(c);
+    w->c = usual;
+}
+
+static int unmount_and_teardown(void **state)
+{
+    struct world *w = *state;
+    char root[80];
+
+    snprintf(root, sizeof root, "%s/store", w->dir);
+    umount2(root, MNT_DETACH);
+    return teardown(state);
+}
+
 static void the_sweep_of_the_store_takes_orphans_and_nothing_else(void **state)
 {
     struct world *w = *state;
@@ -678,6 +730,8 @@ int main(void)
         CASE(a_file_that_a_power_loss_cut_is_no_blob),
         CASE(a_damaged_blob_is_told_at_its_end),
         CASE(the_sweep_of_the_store_takes_orphans_and_nothing_else),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_told_and_leaves_the_older_blob, setup,
+                                        unmount_and_teardown),
     };
     int failed = is_there() && http_client_global_init(NULL) == 0 ? 0 : 1;
 
