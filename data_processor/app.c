@@ -233,9 +233,9 @@ static int follow_parent(int64_t parent, struct err *err)
 }
 
 /* Fails early, and with one clear sentence, for what every slot would fail for. */
-static int open_store(const char *url, struct objstore **ret, struct err *err)
+static int open_store(const struct config *c, struct objstore **ret, struct err *err)
 {
-    if (objstore_open(url, ret, err) != 0)
+    if (objstore_open_on(c->storage_url, c->azure_connection, ret, err) != 0)
         return err_wrap(err, "STORAGE_URL");
     log_info("worker.store", LOG_S("path", objstore_place(*ret)));
     return 0;
@@ -253,9 +253,9 @@ int app_work(const struct config *c)
     if (!rc)
         rc = make_plan(c, &plan, &err);
     if (!rc)
-        rc = open_store(c->storage_url, &plan.options.store, &err);
-    if (!rc)
         rc = http_client_global_init(&err);
+    if (!rc)
+        rc = open_store(c, &plan.options.store, &err);
     if (!rc)
         rc = runtime_run(&plan.options, &err);
     objstore_close(plan.options.store);
@@ -288,10 +288,10 @@ int app_slot(const struct config *c, long parent_pid)
 
     if (!rc)
         rc = child_setup(parent_pid, c->kill_grace_ms, &err);
-    if (!rc)
-        rc = objstore_open(c->storage_url, &store, &err);
     if (!rc && c->azure_connection[0])
         rc = http_client_global_init(&err);
+    if (!rc)
+        rc = objstore_open_on(c->storage_url, c->azure_connection, &store, &err);
     if (!rc)
         rc = container_store_open(store, c->azure_connection, &containers, &err);
     if (!rc) {

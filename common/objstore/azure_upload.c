@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "azure_list.h"
 #include "azure_xml.h"
 #include "sha256.h"
 
@@ -241,11 +242,16 @@ int azure_upload_commit(struct azure_upload *u, const char *sha256, struct err *
 
 void azure_read_facts(const struct http_answer *a, struct azure_facts *ret)
 {
-    char text[32];
+    char text[64];
+    int64_t now_ms, written_ms;
 
     *ret = (struct azure_facts){.size = 0};
     if (http_answer_field(a, "Content-Length", text, sizeof text))
         ret->size = strtoull(text, NULL, 10);
+    if (http_answer_field(a, "Last-Modified", text, sizeof text) &&
+        azure_parse_date(text, &written_ms) &&
+        http_answer_field(a, "Date", text, sizeof text) && azure_parse_date(text, &now_ms))
+        ret->age_ms = now_ms > written_ms ? now_ms - written_ms : 0;
     http_answer_field(a, "x-ms-meta-sha256", ret->sha256, sizeof ret->sha256);
     if (strspn(ret->sha256, "0123456789abcdef") != SHA256_TEXT_MAX - 1)
         ret->sha256[0] = '\0';

@@ -65,6 +65,7 @@ struct azure_facts {
     char sha256[SHA256_TEXT_MAX]; /* "" when it is not noted */
     char token[TOKEN_TEXT_MAX];   /* the same */
     char etag[128];
+    int64_t age_ms; /* since it was written, by the server's clock */
 };
 
 /* -E_NOT_FOUND. */

@@ -7,7 +7,7 @@ import unittest
 
 import blobs
 from faults import Proxy
-from support import Case, Manager, Worker, main, run, start_pair, wait_until
+from support import EXAMPLE, EXAMPLE_TOTALS, Case, Manager, Worker, main, run, start_pair, wait_until
 
 COMMIT = "5f0c" * 10
 FILES = {
@@ -246,6 +246,42 @@ class AzureFaults(Case):
                 self.assertEqual(done.returncode, 2, done)
                 self.assertIn(b"AZURE_STORAGE_CONNECTION_STRING", done.stderr)
                 self.assertNotIn(b"topsecret", done.stderr + done.stdout)
+
+
+@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+class WholeStore(Case):
+    """STORAGE_URL=azure:CONTAINER: inputs and results are blobs, and no file is local."""
+
+    def setUp(self):
+        self.box = f"store-{secrets.token_hex(6)}"
+        self.azure = blobs.Azure()
+        self.addCleanup(self.azure.delete, self.box)
+
+    def start(self):
+        return start_pair(self, slots=1, STORAGE_URL=f"azure:{self.box}",
+                          AZURE_STORAGE_CONNECTION_STRING=blobs.CONNECTION)
+
+    def test_an_upload_becomes_totals_and_both_are_blobs(self):
+        manager = self.start()
+        task_id = manager.upload(EXAMPLE)
+        manager.wait_status(task_id, "DONE")
+        answer = manager.download(task_id)
+        self.assertEqual((answer.status, answer.body), (200, EXAMPLE_TOTALS))
+        task = manager.show(task_id)
+        kept = self.azure.read(self.box)
+        self.assertEqual(kept[task["file_input_path"].encode()], EXAMPLE)
+        self.assertEqual(kept[task["file_output_path"].encode()], EXAMPLE_TOTALS)
+        self.assertEqual(len(kept), 2)
+        self.assertEqual(manager.get("/readyz").status, 200)
+
+    def test_an_upload_larger_than_a_block_comes_through(self):
+        manager = self.start()
+        row = b"A song with a name that takes some room,2020-01-01,1\n"
+        count = (5 << 20) // len(row)
+        task_id = manager.upload(EXAMPLE + row * count)
+        manager.wait_status(task_id, "DONE")
+        self.assertIn(f"A song with a name that takes some room,2020-01-01,{count}\n".encode(),
+                      manager.download(task_id).body)
 
 
 if __name__ == "__main__":

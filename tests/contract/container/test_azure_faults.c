@@ -191,6 +191,7 @@ static void a_server_that_is_away_fails_in_bounded_time(void **state)
 
 static struct tcp_proxy *proxy;
 static unsigned char *large;
+static char proxied_connection[TEXT_MAX];
 
 static const char *find_port(const char *connection)
 {
@@ -203,7 +204,6 @@ static int open_proxied(void **state)
 {
     const char *direct = getenv("TEST_AZURE_STORAGE_CONNECTION_STRING");
     const char *port = find_port(direct);
-    char connection[TEXT_MAX];
     bool existed;
 
     (void)state;
@@ -211,9 +211,9 @@ static int open_proxied(void **state)
     char *rest;
     proxy = tcp_proxy_open("127.0.0.1", (int)strtol(port, &rest, 10));
     assert_non_null(proxy);
-    snprintf(connection, sizeof connection, "%.*s%d%s", (int)(port - direct), direct,
-             tcp_proxy_port(proxy), rest);
-    open_box(connection);
+    snprintf(proxied_connection, sizeof proxied_connection, "%.*s%d%s", (int)(port - direct),
+             direct, tcp_proxy_port(proxy), rest);
+    open_box(proxied_connection);
     if (container_ensure(box, &existed, &err))
         fail_msg("%s", err.text);
     large = malloc(LARGE);
@@ -296,6 +296,28 @@ static void a_lost_answer_to_the_last_request_does_no_harm(void **state)
         fail_msg("%s", err.text);
     assert_int_equal(tcp_proxy_sprung(proxy), 2);
     assert_large();
+}
+
+static void a_lost_answer_to_the_commit_of_an_object_is_settled(void **state)
+{
+    struct objstore *objects = NULL;
+    struct objstore_put *p = NULL;
+    struct artifact a;
+    char url[TEXT_MAX];
+
+    (void)state;
+    snprintf(url, sizeof url, "azure:%s", container_name(box));
+    if (objstore_open_on(url, proxied_connection, &objects, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(objstore_put_begin(objects, "raw_data/a", &p, &err), 0);
+    assert_int_equal(objstore_put_write(p, "ours", 4, &err), 0);
+    set_trap(TCP_PROXY_CUT_UNANSWERED, "x-ms-blob-type: BlockBlob", 2);
+    if (objstore_put_commit_free(p, &a, &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(tcp_proxy_sprung(proxy), 2);
+    assert_int_equal(a.size, 4);
+    assert_int_equal(objstore_put_begin(objects, "raw_data/a", &p, &err), -E_EXISTS);
+    objstore_close(objects);
 }
 
 static void a_commit_that_never_gets_through_leaves_no_blob(void **state)
@@ -398,6 +420,7 @@ int main(void)
 #define PROXIED(name) cmocka_unit_test_setup_teardown(name, open_proxied, close_proxied)
         PROXIED(cut_connections_cost_a_block_each),
         PROXIED(a_lost_answer_to_the_last_request_does_no_harm),
+        PROXIED(a_lost_answer_to_the_commit_of_an_object_is_settled),
         PROXIED(a_commit_that_never_gets_through_leaves_no_blob),
         PROXIED(cut_answers_cost_a_range_each),
         PROXIED(a_blob_that_is_replaced_while_it_is_read_is_told),
