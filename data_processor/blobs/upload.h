@@ -1,4 +1,5 @@
-/* upload.h - a folder of plain files into a container: every file a blob, named by its path.
+/* upload.h - a folder of plain files, or an archive of them, into a container: every file a
+ * blob, named by its path.
  *
  * Several threads upload, the caller's walks. A file whose blob is there already with the same
  * digest is not sent again, so an upload that was cut short goes on where it was. Blocks as
@@ -14,13 +15,14 @@
 enum { UPLOAD_WORKERS = 8 };
 
 struct upload_stats {
-    uint64_t files, bytes;           /* all of the folder */
+    uint64_t files, bytes;           /* all there are */
     uint64_t sent_files, sent_bytes; /* of these, those that were not there already */
     uint64_t stale, pruned;          /* blobs that the folder does not have */
 };
 
 struct upload_options {
-    int dir_fd;                  /* the folder; stays the caller's */
+    int dir_fd, tar_fd;          /* the folder, or else (dir_fd -1) the archive (untar.h);
+                                    the caller's */
     struct container *container; /* which is there */
     bool may_hold;               /* it may hold some of the files already */
     bool prune;                  /* delete blobs that the folder does not have */

@@ -1,4 +1,5 @@
-/* blob_upload.c - the folder that repo_download left (tree.h) into a container of blobs.
+/* blob_upload.c - what repo_download left, a folder (tree.h) or where the object store is none
+ * an archive, into a container of blobs.
  *
  * While an upload is under way the container's note of its commit says so, and whether the
  * task has made the container: "created-<task id>" or "updating-<task id>". So a later attempt
@@ -23,7 +24,7 @@ struct blob_upload {
     const struct job_context *context;
     char key[PATH_TEXT_MAX];
     char container[CONTAINER_NAME_MAX];
-    bool prune;
+    bool prune, is_archive;
     /* What the download has noted about the folder. */
     char commit[CONTAINER_COMMIT_MAX];
     int64_t files, bytes; /* -1: not known */
@@ -36,8 +37,16 @@ static int no_repository(const char *path, struct err *err)
     return err_set(err, -E_BAD_INPUT, "there is no downloaded repository at '%.300s'", path);
 }
 
-/* "outputs/<task>/<attempt>/<name>" from that, or from its absolute path here. Other folders
- * of the object store are nobody's to upload. */
+/* Ends in ".tar", with something before it. */
+static bool names_archive(const char *key)
+{
+    size_t len = strlen(key);
+
+    return len > 4 && key[len - 5] != '/' && strcmp(key + len - 4, ".tar") == 0;
+}
+
+/* "outputs/<task>/<attempt>/<name>", or "processed_data/…/<name>.tar", from that or from its
+ * absolute path here. Whatever else the object store has is nobody's to upload. */
 static int read_path(struct blob_upload *u, const char *path, struct err *err)
 {
     const char *root = objstore_root(u->context->store);
@@ -51,10 +60,21 @@ static int read_path(struct blob_upload *u, const char *path, struct err *err)
         u->key[end - 1] = '\0';
     for (const char *at = u->key; *at; at++)
         slashes += *at == '/';
-    if (strncmp(u->key, TREE_FOLDER "/", sizeof TREE_FOLDER) != 0 || slashes != 3 ||
-        !objstore_key_is_valid(u->key))
+    u->is_archive = strncmp(u->key, "processed_data/", 15) == 0 && names_archive(u->key);
+    bool is_tree = root && strncmp(u->key, TREE_FOLDER "/", sizeof TREE_FOLDER) == 0;
+    if ((!is_tree && !u->is_archive) || slashes != 3 || !objstore_key_is_valid(u->key))
         return no_repository(path, err);
     return 0;
+}
+
+static bool name_container(struct blob_upload *u)
+{
+    char path[PATH_TEXT_MAX];
+    size_t len = strlen(u->key) - (u->is_archive ? 4 : 0);
+
+    memcpy(path, u->key, len);
+    path[len] = '\0';
+    return container_name_from_path(path, u->container);
 }
 
 static int read_params(struct blob_upload *u, struct err *err)
@@ -72,9 +92,11 @@ static int read_params(struct blob_upload *u, struct err *err)
                      name);
     else if (!rc && name)
         snprintf(u->container, sizeof u->container, "%s", name);
-    else if (!rc && !container_name_from_path(u->key, u->container))
+    else if (!rc && !name_container(u))
         rc = err_set(err, -E_BAD_INPUT, "'%.300s' gives no name for a container", path);
     u->prune = params_is_true(params, "prune");
+    snprintf(u->commit, sizeof u->commit, "%s", params_word(params, "commit", ""));
+    u->files = u->bytes = -1;
     params_close(params);
     return rc;
 }
@@ -92,11 +114,20 @@ static int read_about(struct blob_upload *u, struct err *err)
     free(text);
     if (rc)
         return rc == -E_NOT_FOUND ? no_repository(u->key, err) : rc;
-    snprintf(u->commit, sizeof u->commit, "%s", params_word(about, "commit", ""));
+    if (!u->commit[0])
+        snprintf(u->commit, sizeof u->commit, "%s", params_word(about, "commit", ""));
     u->files = params_int(about, "files", -1);
     u->bytes = params_int(about, "bytes", -1);
     params_close(about);
     return 0;
+}
+
+static int open_archive(const struct blob_upload *u, int *ret_fd, struct err *err)
+{
+    uint64_t size;
+    int rc = objstore_get(u->context->store, u->key, ret_fd, &size, err);
+
+    return rc == -E_NOT_FOUND ? no_repository(u->key, err) : rc;
 }
 
 static int open_folder(const struct blob_upload *u, int *ret_fd, struct err *err)
@@ -146,10 +177,11 @@ static int begin(struct blob_upload *u, struct container *c, struct err *err)
     return container_set_commit(c, ours, err);
 }
 
-static int upload(struct blob_upload *u, struct container *c, int dir_fd, struct err *err)
+static int upload(struct blob_upload *u, struct container *c, int fd, struct err *err)
 {
     const struct upload_options options = {
-        .dir_fd = dir_fd,
+        .dir_fd = u->is_archive ? -1 : fd,
+        .tar_fd = u->is_archive ? fd : -1,
         .container = c,
         .may_hold = u->existed || u->context->work->attempt > 1,
         .prune = u->prune,
@@ -191,25 +223,22 @@ static char *result_text(const struct blob_upload *u)
 static int run(struct blob_upload *u, struct report *ret, struct err *err)
 {
     struct container *c = NULL;
-    int dir_fd = -1;
-
-    if (!objstore_root(u->context->store))
-        return err_set(err, -E_UNSUPPORTED,
-                       "blob_upload needs an object store that is a folder (file:DIR)");
+    int fd = -1;
     int rc = read_params(u, err);
-    if (!rc)
+
+    if (!rc && !u->is_archive)
         rc = read_about(u, err);
     if (!rc)
-        rc = open_folder(u, &dir_fd, err);
+        rc = u->is_archive ? open_archive(u, &fd, err) : open_folder(u, &fd, err);
     if (!rc)
         rc = container_open(u->context->containers, u->container, &c, err);
     if (!rc)
         rc = begin(u, c, err);
     if (!rc)
-        rc = upload(u, c, dir_fd, err);
+        rc = upload(u, c, fd, err);
     container_close(c);
-    if (dir_fd >= 0)
-        close(dir_fd);
+    if (fd >= 0)
+        close(fd);
     if (rc)
         return rc;
     ret->result = result_text(u);

@@ -1,8 +1,10 @@
 """blob_upload: a downloaded repository into a container, local and on Azure (Azurite)."""
 
+import io
 import json
 import os
 import secrets
+import tarfile
 import unittest
 
 import blobs
@@ -273,6 +275,52 @@ class WholeStore(Case):
         self.assertEqual(kept[task["file_output_path"].encode()], EXAMPLE_TOTALS)
         self.assertEqual(len(kept), 2)
         self.assertEqual(manager.get("/readyz").status, 200)
+
+    def pack(self, files):
+        """What repo_download leaves where the store is no folder -> its key and name."""
+        out, name = io.BytesIO(), f"octo-repo-{secrets.token_hex(4)}"
+        with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path, content in files.items():
+                entry = tarfile.TarInfo(os.fsdecode(path))
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
+        key = f"processed_data/01890a5d-ac96-774b-bcce-b302099a8057/1/{name}.tar"
+        self.addCleanup(self.azure.delete, name)
+        return key, name, out.getvalue()
+
+    def upload(self, manager, key, state="DONE", **params):
+        task_id = manager.submit("blob_upload", params={"repo_path": key, **params})
+        manager.wait_status(task_id, state)
+        task = manager.show(task_id)
+        return task["result"] if state == "DONE" else task["error"]
+
+    def test_an_archive_is_a_repository_too(self):
+        manager = self.start()
+        files = FILES | {b"deep/" * 40 + b"name": b"long\n"}
+        key, name, archive = self.pack(files)
+        self.azure.put(self.box, key, archive)
+        result = self.upload(manager, key, commit=COMMIT)
+        self.assertEqual((result["container_name"], result["files"], result["sent_files"]),
+                         (name, len(files), len(files)))
+        self.assertEqual(self.azure.read(name), files)
+        self.assertEqual(self.azure.commit(name), COMMIT)
+        self.azure.put(name, "stale", b"x")
+        again = self.upload(manager, key, prune=True)
+        self.assertEqual((again["sent_files"], again["stale"], again["pruned"]), (0, 1, 1))
+        self.assertEqual(self.azure.read(name), files)
+
+    def test_a_damaged_archive_is_refused(self):
+        manager = self.start()
+        key, name, archive = self.pack({b"a": b"1" * 2000, b"caf\xc3\xa9": b"2"})
+        for how, damaged in (("cut", archive[:1500]), ("empty", b""), ("none", b"x" * 2048),
+                             ("header", archive[:100] + b"7" + archive[101:]),
+                             ("record", archive.replace(b" path=", b"!path="))):
+            with self.subTest(how):
+                self.assertNotEqual(damaged, archive)
+                self.azure.put(self.box, key, damaged)
+                error = self.upload(manager, key, "FAILED")
+                self.assertEqual((error["class"], error["code"]), ("input", "bad_input"))
+        self.assertNotEqual(self.azure.read(name), None)
 
     def test_an_upload_larger_than_a_block_comes_through(self):
         manager = self.start()
