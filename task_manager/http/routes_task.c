@@ -17,15 +17,17 @@ enum { PAGE_SIZE = 50, PAGE_SIZE_LIMIT = 1000, PAGE_LIMIT = 1000000, SHOWN_EVENT
 static void reply_task(struct exchange *x, const struct api *api, int rc, struct task *t,
                        struct err *err)
 {
-    json_t *object = rc ? NULL : task_to_json(t);
+    json_t *object = NULL;
 
-    if (!rc)
+    if (!rc) {
+        object = task_to_json(t);
         rc = run_hide_task(api, t, &object, err);
-    if (!rc)
-        reply_json_take(x, 200, json_text_take(object));
-    else
+        task_release(t);
+    }
+    if (rc)
         reply_err(x, err);
-    task_release(t);
+    else
+        reply_json_take(x, 200, json_text_take(object));
 }
 
 /* -- list -- */
