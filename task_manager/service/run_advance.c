@@ -95,10 +95,17 @@ static void draft_end(struct advance *a, enum task_state state, enum task_state 
 static int draft_next_step(struct service *s, struct advance *a, struct err *err)
 {
     struct run_def *def = NULL;
-    int rc = run_definition_of(&a->run, &def, err);
+    struct err why = ERR_INIT;
+    int rc = run_definition_of(&a->run, &def, &why);
 
-    if (!rc)
-        rc = run_draft_begin(s, &a->draft, def, &a->run, a->run.at + 1, err);
+    if (rc == -E_CORRUPT) { /* it will not get better */
+        set_error(&a->draft, "damaged", why.text);
+        draft_end(a, TASK_DONE, TASK_FAILED);
+        return 0;
+    }
+    if (rc)
+        return err_set(err, rc, "%s", why.text);
+    rc = run_draft_begin(s, &a->draft, def, &a->run, a->run.at + 1, err);
     run_def_free(def);
     return rc;
 }
@@ -258,14 +265,38 @@ static int advance_batch(struct service *s, const char *const *ids, size_t count
     return rc;
 }
 
+/* One run that cannot be helped must not hold up the others. */
+static int advance_alone(struct service *s, const char *const *ids, size_t count,
+                         bool *ret_idle, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < count && !rc; i++) {
+        struct err why = ERR_INIT;
+        rc = advance_batch(s, ids + i, 1, ret_idle ? ret_idle + i : NULL, &why);
+        if (!rc)
+            continue;
+        log_error("run.stuck", LOG_S("run_id", ids[i]), LOG_S("reason", why.text));
+        rc = err_class_of(rc) == ERR_TRANSIENT ? err_set(err, rc, "%s", why.text) : 0;
+    }
+    return rc;
+}
+
 int runs_advance(struct service *s, const char *const *ids, size_t count, bool *ret_idle,
                  struct err *err)
 {
     int rc = 0;
 
-    for (size_t from = 0; from < count && !rc; from += BATCH)
-        rc = advance_batch(s, ids + from, count - from < BATCH ? count - from : BATCH,
-                           ret_idle ? ret_idle + from : NULL, err);
+    for (size_t from = 0; from < count && !rc; from += BATCH) {
+        size_t some = count - from < BATCH ? count - from : BATCH;
+        bool *idle = ret_idle ? ret_idle + from : NULL;
+        struct err why = ERR_INIT;
+        rc = advance_batch(s, ids + from, some, idle, &why);
+        if (rc && err_class_of(rc) != ERR_TRANSIENT)
+            rc = advance_alone(s, ids + from, some, idle, &why);
+        if (rc)
+            err_set(err, rc, "%s", why.text);
+    }
     return rc;
 }
 

@@ -5,6 +5,8 @@
 #include "json_read.h"
 #include "run_definition.h"
 
+#define RUN_HIDDEN "***" /* in place of a secret */
+
 struct run_def {
     json_t *root;
     char name[RUN_NAME_MAX], title[TASK_NAME_MAX], queue[TASK_QUEUE_MAX];
@@ -18,6 +20,8 @@ struct run_def {
     size_t step_count;
     bool has_secrets;
 };
+
+enum { PATH_MAX_BYTES = 256 }; /* of a path within a definition */
 
 /* -- the pieces of a string -- */
 
@@ -65,9 +69,17 @@ void complain(struct complaints *c, const char *fmt, ...) __attribute__((format(
 /* 0, or -E_BAD_VALUE with the first ones in err; releases c. */
 int complaints_end(struct complaints *c, const char *what, struct err *err);
 
+/* All members of an object, one by one: what the table does not have, or is wrong. */
+void check_members(struct complaints *c, const json_t *object, const char *path,
+                   const struct json_field *fields);
+/* A word that is there must be one: of a queue, or with is_name without dots. */
+void check_word(struct complaints *c, const char *path, const char *name, const char *word,
+                bool is_name);
+/* The members of "input"; notes whether there are secrets. */
+void check_inputs(struct run_def *d, struct complaints *c);
+
 /* Is the value one of the type's ("string", "integer", "number", "boolean", "object", "array")?
  */
 bool def_type_fits(const char *type, const json_t *value);
-bool def_type_is_known(const char *type);
 
 #endif
