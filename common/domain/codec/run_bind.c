@@ -197,6 +197,7 @@ int run_def_bind(const struct run_def *d, const struct run *r, size_t index, cha
 {
     struct binding b = {.d = d, .r = r, .err = err};
     struct err why = ERR_INIT;
+    unsigned shortages = json_shortages();
 
     *ret_params = *ret_shown = NULL;
     b.input = json_loads(r->input ? r->input : "{}", 0, NULL);
@@ -211,6 +212,8 @@ int run_def_bind(const struct run_def *d, const struct run *r, size_t index, cha
     json_decref(b.input);
     for (size_t i = 0; i < RUN_STEPS_LIMIT; i++)
         json_decref(b.outputs[i]);
+    if (json_shortages() != shortages)
+        rc = err_set(err, -E_NO_MEMORY, "no memory for the params of a step");
     if (rc) {
         free(*ret_params);
         free(*ret_shown);

@@ -27,11 +27,13 @@ void complain(struct complaints *c, const char *fmt, ...)
         buf_printf(&c->first, "%s%s", c->count > 1 ? "; " : "", one.text);
 }
 
-int complaints_end(struct complaints *c, const char *what, struct err *err)
+int complaints_end(struct complaints *c, const char *what, bool had_memory, struct err *err)
 {
     int rc = 0;
 
-    if (c->count == 1)
+    if (!had_memory || !buf_ok(&c->first) || (c->lines && !buf_ok(c->lines)))
+        rc = err_set(err, -E_NO_MEMORY, "no memory to check %s", what);
+    else if (c->count == 1)
         rc = err_set(err, -E_BAD_VALUE, "%s", c->first.data);
     else if (c->count > 1)
         rc = err_set(err, -E_BAD_VALUE, "%s has %d mistakes: %s%s", what, c->count,

@@ -228,6 +228,7 @@ int run_def_parse(const char *text, size_t len, const char *prefix, const char *
     struct complaints c = {mistakes, prefix, 0, BUF_INIT};
     struct run_def *d = calloc(1, sizeof *d);
     struct err why = ERR_INIT;
+    unsigned shortages = json_shortages();
     int rc = 0;
 
     if (!d)
@@ -237,9 +238,7 @@ int run_def_parse(const char *text, size_t len, const char *prefix, const char *
         complain(&c, "%s", why.text);
     else if (!rc)
         read_definition(d, name, rules, &c);
-    rc = rc == -E_NO_MEMORY ? err_set(err, rc, "%s", why.text) : 0;
-    int wrong = complaints_end(&c, "the definition", rc ? NULL : err);
-    rc = rc ? rc : wrong;
+    rc = complaints_end(&c, "the definition", json_shortages() == shortages, err);
     if (rc)
         run_def_free(d);
     else

@@ -66,8 +66,9 @@ struct complaints {
 };
 
 void complain(struct complaints *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* 0, or -E_BAD_VALUE with the first ones in err; releases c. */
-int complaints_end(struct complaints *c, const char *what, struct err *err);
+/* 0, or -E_BAD_VALUE with the first ones in err; releases c. Without memory nothing that was
+ * complained of may be so. */
+int complaints_end(struct complaints *c, const char *what, bool had_memory, struct err *err);
 
 /* All members of an object, one by one: what the table does not have, or is wrong. */
 void check_members(struct complaints *c, const json_t *object, const char *path,

@@ -47,6 +47,7 @@ int run_def_input(const struct run_def *d, const char *text, char **ret_input,
 {
     struct complaints c = {mistakes, "", 0, BUF_INIT};
     json_t *given = NULL;
+    unsigned shortages = json_shortages();
     int rc = json_read_text(text ? text : "{}", text ? strlen(text) : 2, &given, err);
 
     if (rc) {
@@ -59,7 +60,7 @@ int run_def_input(const struct run_def *d, const char *text, char **ret_input,
         complain(&c, "input: must be an object");
     json_t *whole = fill_in(d, given, &c);
     json_decref(given);
-    rc = complaints_end(&c, "the input", err);
+    rc = complaints_end(&c, "the input", json_shortages() == shortages, err);
     *ret_input = rc ? NULL : json_text(whole, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(whole);
     if (!rc && !*ret_input)
