@@ -65,21 +65,44 @@ static int add(struct pipelines *p, struct run_def *d, size_t shipped, struct er
     return 0;
 }
 
+/* Is all that is wrong that the program has no such task types? */
+static bool lacks_types(const char *mistakes)
+{
+    while (*mistakes) {
+        size_t len = strcspn(mistakes, "\n");
+        const char *found = strstr(mistakes, "there is no task type");
+        if (!found || found > mistakes + len)
+            return false;
+        mistakes += len + 1;
+    }
+    return true;
+}
+
+static int parse_builtin(const char *text, const struct run_def_rules *rules,
+                         struct run_def **ret, struct err *err)
+{
+    struct buf mistakes = BUF_INIT;
+    struct err why = ERR_INIT;
+    int rc = run_def_parse(text, strlen(text), "", NULL, rules, ret, &mistakes, &why);
+
+    if (rc == -E_BAD_VALUE && lacks_types(mistakes.data)) {
+        log_debug("pipeline.left_out", LOG_S("reason", why.text));
+        rc = 0;
+    }
+    buf_release(&mistakes);
+    return rc ? err_set(err, rc, "a pipeline that ships: %s", why.text) : 0;
+}
+
 /* One that ships works with task types that ship: a program without those is without it. */
 static int add_builtin(struct pipelines *p, const struct run_def_rules *rules, struct err *err)
 {
     int rc = 0;
 
     for (size_t i = 0; pipelines_builtin[i] && !rc; i++) {
-        const char *text = pipelines_builtin[i];
         struct run_def *d = NULL;
-        struct err why = ERR_INIT;
-        rc = run_def_parse(text, strlen(text), "", NULL, rules, &d, NULL, &why);
-        if (rc == -E_NO_MEMORY)
-            return err_set(err, rc, "%s", why.text);
-        if (rc)
-            log_debug("pipeline.left_out", LOG_S("reason", why.text));
-        rc = rc ? 0 : add(p, d, 0, err);
+        rc = parse_builtin(pipelines_builtin[i], rules, &d, err);
+        if (!rc && d)
+            rc = add(p, d, 0, err);
     }
     return rc;
 }

@@ -21,7 +21,6 @@ static const char repository_to_parquet[] =
     "               \"container\": \"${input.container}\"}},"
     "  {\"name\": \"export\", \"type\": \"parquet_export\","
     "   \"params\": {\"container\": \"${steps.upload.output.container_name}\","
-    "               \"single_parquet\": \"${input.single_parquet}\","
-    "               \"commit\": \"${steps.download.output.commit}\"}}]}";
+    "               \"single_parquet\": \"${input.single_parquet}\"}}]}";
 
 const char *const pipelines_builtin[] = {repository_to_parquet, NULL};

@@ -90,7 +90,7 @@ static void check_param(const struct run_def *d, size_t index, const char *path,
 {
     const struct def_step *s = &d->steps[index];
     bool is_ours = task_type_find(s->type) != NULL;
-    char deeper[PATH_MAX_BYTES];
+    char deeper[PATH_MAX_BYTES], own[80];
     struct err why = ERR_INIT;
 
     snprintf(deeper, sizeof deeper, "%s.%.60s", path, name);
@@ -103,10 +103,10 @@ static void check_param(const struct run_def *d, size_t index, const char *path,
         return;
     json_t *one = json_pack("{s:O}", name, value);
     char *text = json_text_take(one);
-    if (text && params_check(s->type, text, &why)) {
-        const char *rest = strchr(why.text, ':');
-        complain(c, "%s%s", deeper, rest ? rest : ": is wrong");
-    }
+    snprintf(own, sizeof own, "params.%.60s", name);
+    if (text && params_check(s->type, text, &why) &&
+        strncmp(why.text, own, strlen(own)) == 0) /* others are not there to be judged */
+        complain(c, "%s%s", deeper, why.text + strlen(own));
     free(text);
 }
 

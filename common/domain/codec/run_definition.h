@@ -5,8 +5,8 @@
  *    "steps": [{"name", "type": a task type, "params"?: {...}, "queue"?, "max_attempts"?,
  *               "timeout_s"?}, or with "http": {...} in place of type and params, ...]}
  *
- * Any string in params may hold references: ${input.NAME}, ${steps.NAME.output.path.0.field} of
- * an earlier step, ${run.id} and ${run.name}; "$${" stands for "${". A string that is one
+ * Any string in params may hold references: ${input.NAME}, ${steps.NAME.output.path[0].field}
+ * of an earlier step, ${run.id} and ${run.name}; "$${" stands for "${". A string that is one
  * reference becomes the value itself, whatever its type; a member whose value is an optional
  * input that was not given is left out. docs/pipelines.md tells it to users.
  *

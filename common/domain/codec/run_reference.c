@@ -47,6 +47,30 @@ static const char *cut_part(char **at)
     return part;
 }
 
+/* "a[0].b" as "a.0.b"; false for brackets that hold anything else. */
+static bool take_brackets(char *text)
+{
+    char *to = text;
+
+    for (const char *at = text; *at;) {
+        size_t digits = *at == '[' ? strspn(at + 1, "0123456789") : 0;
+        if (*at == ']' || (*at == '[' && (digits == 0 || at[1 + digits] != ']')))
+            return false;
+        if (*at != '[') {
+            *to++ = *at++;
+            continue;
+        }
+        *to++ = '.';
+        memmove(to, at + 1, digits);
+        to += digits;
+        at += digits + 2;
+        if (*at && *at != '.' && *at != '[')
+            return false;
+    }
+    *to = '\0';
+    return true;
+}
+
 bool ref_parse(const struct piece *p, struct ref *ret)
 {
     memset(ret, 0, sizeof *ret);
@@ -54,7 +78,7 @@ bool ref_parse(const struct piece *p, struct ref *ret)
         return false;
     memcpy(ret->text, p->text, p->len);
     memcpy(ret->copy, p->text, p->len);
-    if (ret->text[p->len - 1] == '.')
+    if (ret->text[p->len - 1] == '.' || !take_brackets(ret->text))
         return false;
     char *at = ret->text;
     const char *first = cut_part(&at);

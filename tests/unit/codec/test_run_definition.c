@@ -101,10 +101,10 @@ static void mistakes_in_references_come_with_their_paths(void **state)
         {"{\"x\":\"${steps.a.output}\"}",
          "steps[0].params.x: 'steps.a.output': step 'a' does not come before this one\n"},
     };
-    static const char *const none[] = {"",         "input",       "input.",   "input..a",
-                                       "steps.a",  "steps.a.out", "run.when", "run.id.x",
-                                       "other.x",  " input.a",    "input.a.", "steps..output",
-                                       "${input.a"};
+    static const char *const none[] = {
+        "",          "input",    "input.",     "input..a",    "steps.a",  "steps.a.out",
+        "run.when",  "run.id.x", "other.x",    " input.a",    "input.a.", "steps..output",
+        "${input.a", "input.a[", "input.a[x]", "input.a[0]b", "input.a]"};
 
     (void)state;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
@@ -182,6 +182,8 @@ static void a_reference_alone_is_the_value_and_within_a_text_its_text(void **sta
                  "{\"v\":true,\"w\":[[\"p\",\"q\"]]}");
     assert_bound(ALL, "{\"v\":\"${input.o.k.1}\"}", input, "{\"v\":{\"z\":null}}");
     assert_bound(ALL, "{\"v\":\"${input.o.k.1.z}\"}", input, "{\"v\":null}");
+    assert_bound(ALL, "{\"v\":\"${input.o.k[1].z}\",\"w\":\"${input.l[0]}${input.l[1]}\"}",
+                 input, "{\"v\":null,\"w\":\"pq\"}");
     assert_bound(ALL, "{\"v\":\"<${input.s}${input.n}-${input.b}>\"}", input,
                  "{\"v\":\"<x7-true>\"}");
     assert_bound(ALL, "{\"v\":\"$${input.s} $$ $ ${input.s}$\"}", input,
