@@ -90,6 +90,8 @@ static int add_run(struct service *s, const struct run_def *def, const struct ru
     run_draft_init(d, r, actor);
     item.begin = &d->change;
     int rc = run_draft_begin(s, d, def, r, 0, err);
+    if (!rc && d->change.error) /* nothing has begun that could fail */
+        rc = err_set(err, -E_BAD_VALUE, "%s", d->change.error->message);
     if (!rc && key)
         rc = request_digest(r, item.request_sha256, err);
     if (!rc)

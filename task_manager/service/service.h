@@ -143,9 +143,9 @@ struct run_request {
     const char *idempotency_key;
 };
 
-/* 0: the run is durable and its first step waits for a worker (or it FAILED at once, when that
- * step's params cannot be made). E_NOT_FOUND: no such pipeline. E_BAD_VALUE: the definition or
- * the input is wrong; mistakes gets a line "path: sentence" for each mistake, if it is theirs.
+/* 0: the run is durable and its first step waits for a worker. E_NOT_FOUND: no such pipeline.
+ * E_BAD_VALUE: the definition or the input is wrong, or the params of the first step cannot be
+ * made of them; mistakes gets a line "path: sentence" for each mistake, if it is theirs.
  * E_MISMATCH, E_OVERLOAD and the rest as of service_submit. */
 int service_run_start(struct service *s, const struct run_request *request,
                       struct submit_result *ret, struct buf *mistakes, struct err *err);

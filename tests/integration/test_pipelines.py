@@ -317,6 +317,13 @@ class Requests(ByHand):
             "input.zz": "this pipeline has no such input"})
         self.assertEqual(self.runs.ask(definition, input={"must": "x", "n": None}).status, 202)
 
+    def test_an_input_that_the_first_step_cannot_take_is_refused_at_once(self):
+        definition = self.runs.define(step("a", params={"sleep_ms": "${input.ms}"}),
+                                      input={"ms": {"type": "string"}})
+        self.assert_problem(self.runs.ask(definition, input={"ms": "soon"}), 400,
+                            says="step 'a': params.sleep_ms: must be a whole number")
+        self.assertEqual(self.manager.get("/v1/pipelines/runs").json["count"], 0)
+
     def test_a_key_starts_one_run(self):
         definition, headers = self.runs.define(step("a")), {"Idempotency-Key": "k1"}
         first = self.runs.start(definition, headers=headers)
