@@ -124,7 +124,7 @@ void route_run_show(struct exchange *x, void *context)
     struct err err = ERR_INIT;
 
     if (id)
-        reply_run(x, api, store_run_get(service_store(api->service), id, &r, &err), &r, &err);
+        reply_run(x, api, service_run_get(api->service, id, &r, &err), &r, &err);
 }
 
 void route_run_cancel(struct exchange *x, void *context)
@@ -144,7 +144,7 @@ static void reply_plan(struct exchange *x, const struct api *api, const char *id
 {
     struct run r;
     struct err err = ERR_INIT;
-    int index = 0, rc = store_run_get(service_store(api->service), id, &r, &err);
+    int index = 0, rc = service_run_get(api->service, id, &r, &err);
 
     if (!rc)
         rc = run_resume_point(&r, from, &index, &err);

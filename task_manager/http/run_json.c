@@ -215,7 +215,7 @@ int run_hide_task(const struct api *api, const struct task *t, json_t **object, 
 
     if (!*object || !t->run_id[0])
         return 0;
-    rc = store_run_get(service_store(api->service), t->run_id, &r, &why);
+    rc = service_run_get(api->service, t->run_id, &r, &why);
     if (rc == -E_NOT_FOUND) { /* nobody can say any more what was secret */
         json_object_set_new(*object, "params", json_null());
         json_object_set_new(*object, "result", json_null());

@@ -170,7 +170,7 @@ static int draft_one(struct service *s, struct advance *a, struct err *err)
 {
     struct task t = {.params = NULL};
     struct err why = ERR_INIT;
-    int rc = store_run_get(s->parts.store, a->id, &a->run, &why);
+    int rc = service_run_get(s, a->id, &a->run, &why);
 
     if (rc == -E_NOT_FOUND) {
         a->is_settled = true;
@@ -366,7 +366,7 @@ int runs_hide_error(struct service *s, const char *run_id, struct task_error *er
 {
     struct run r;
     struct run_def *def = NULL;
-    int rc = store_run_get(s->parts.store, run_id, &r, err);
+    int rc = service_run_get(s, run_id, &r, err);
 
     if (rc == -E_NOT_FOUND)
         return 0;

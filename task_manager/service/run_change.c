@@ -171,7 +171,7 @@ int service_run_cancel(struct service *s, const char *id, struct run *ret, struc
     int rc = 0;
 
     for (int i = 0; i < TRIES && rc == 0; i++) {
-        rc = store_run_get(s->parts.store, id, ret, err);
+        rc = service_run_get(s, id, ret, err);
         if (rc)
             return rc;
         if (ret->state == TASK_CANCELLED)
@@ -187,7 +187,7 @@ int service_run_cancel(struct service *s, const char *id, struct run *ret, struc
     struct err why = ERR_INIT;
     if (runs_advance(s, &id, 1, NULL, &why))
         log_warn("run.left_to_sweep", LOG_S("run_id", id), LOG_S("reason", why.text));
-    rc = store_run_get(s->parts.store, id, ret, err);
+    rc = service_run_get(s, id, ret, err);
     if (!rc && task_state_is_terminal(ret->state) && ret->state != TASK_CANCELLED) {
         rc = not_from(ret, "cancelled", err);
         run_release(ret);
@@ -256,7 +256,7 @@ int service_run_resume(struct service *s, const char *id, const char *from, stru
 
     for (int i = 0; i < TRIES && rc == 0; i++) {
         struct run r;
-        rc = store_run_get(s->parts.store, id, &r, err);
+        rc = service_run_get(s, id, &r, err);
         if (rc)
             return rc;
         rc = resume_once(s, &r, from, err);
@@ -264,5 +264,5 @@ int service_run_resume(struct service *s, const char *id, const char *from, stru
     }
     if (rc == 0)
         return err_set(err, -E_BAD_STATE, "run %s keeps changing; try again", id);
-    return rc < 0 ? rc : store_run_get(s->parts.store, id, ret, err);
+    return rc < 0 ? rc : service_run_get(s, id, ret, err);
 }

@@ -123,6 +123,11 @@ void run_draft_note(struct service *s, const struct run_draft *d, const char *na
               LOG_S("error", c->error ? c->error->message : ""));
 }
 
+int service_run_get(struct service *s, const char *id, struct run *ret, struct err *err)
+{
+    return store_run_get(s->parts.store, id, ret, err);
+}
+
 int run_definition_of(const struct run *r, struct run_def **ret, struct err *err)
 {
     struct err why = ERR_INIT;

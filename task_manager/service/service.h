@@ -150,6 +150,9 @@ struct run_request {
 int service_run_start(struct service *s, const struct run_request *request,
                       struct submit_result *ret, struct buf *mistakes, struct err *err);
 
+/* As store_run_get, with the input as it was given: not for showing. */
+int service_run_get(struct service *s, const char *id, struct run *ret, struct err *err);
+
 /* Ends a run and the task of its step. Cancelling a CANCELLED run is success, an end of another
  * kind E_BAD_STATE: also that of a step which had failed when the cancel came. When the
  * database goes away in between *ret is still PROCESSING, and ends soon. */
