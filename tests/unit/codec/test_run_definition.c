@@ -81,12 +81,21 @@ static void mistakes_come_with_their_paths(void **state)
     (void)state;
     assert_mistakes("[]", "the definition: must be an object\n");
     assert_mistakes("{\"steps\":1}", "steps: must be an array\n");
-    assert_mistakes("{\"steps\":[{\"name\":\"a\",\"type\":\"any\",\"http\":{}}]}",
-                    "steps[0].http: stands in place of type and params\n"
-                    "steps[0].type: there is no task type 'http_call'\n");
     assert_mistakes("{\"name\":\"other\",\"steps\":[{\"name\":\"a.b\",\"type\":\"any\"}]}",
                     "name: must be 'p' or left out\n"
                     "steps[0].name: must be letters, digits, '_' or '-', at most 63\n");
+}
+
+static void an_http_step_has_no_type_of_its_own(void **state)
+{
+    static const char text[] = "{\"steps\":[{\"name\":\"a\",\"type\":\"any\",\"http\":{}}]}";
+    struct run_def *d = NULL;
+    struct err err = ERR_INIT;
+
+    (void)state;
+    assert_int_equal(run_def_parse(text, strlen(text), "", "p", &rules, &d, NULL, &err),
+                     -E_BAD_VALUE);
+    assert_non_null(strstr(err.text, "steps[0].http: stands in place of type and params"));
 }
 
 static void mistakes_in_references_come_with_their_paths(void **state)
@@ -308,6 +317,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_definition_tells_its_steps),
         cmocka_unit_test(mistakes_come_with_their_paths),
+        cmocka_unit_test(an_http_step_has_no_type_of_its_own),
         cmocka_unit_test(mistakes_in_references_come_with_their_paths),
         cmocka_unit_test(a_reference_alone_is_the_value_and_within_a_text_its_text),
         cmocka_unit_test(an_input_that_was_not_given_is_left_out),
