@@ -291,11 +291,15 @@ bool run_def_has_secrets(const struct run_def *d)
 
 char *run_def_text(const struct run_def *d)
 {
+    unsigned shortages = json_shortages();
     json_t *whole = json_copy(d->root);
 
     if (whole && !json_object_get(whole, "name"))
         json_object_set_new(whole, "name", json_string(d->name));
     char *text = json_text(whole, JSON_COMPACT | JSON_SORT_KEYS);
     json_decref(whole);
-    return text;
+    if (json_shortages() == shortages)
+        return text;
+    free(text); /* a copy may have lost members */
+    return NULL;
 }
