@@ -170,13 +170,14 @@ void route_run_resume(struct exchange *x, void *context)
 {
     static const char *const known[] = {"from", "dry_run", NULL};
     const struct api *api = context;
-    const char *id = run_id_of(x), *from = exchange_query(x, "from");
+    const char *id = run_id_of(x); /* NULL: answered, and x is gone */
     struct run r = {.definition = NULL};
     struct err err = ERR_INIT;
     bool is_dry = false;
 
     if (!id || !route_query_is_known(x, known) || !read_switch(x, "dry_run", &is_dry))
         return;
+    const char *from = exchange_query(x, "from");
     if (is_dry)
         reply_plan(x, api, id, from);
     else
