@@ -17,7 +17,7 @@ static const char repository_to_parquet[] =
     "  {\"name\": \"download\", \"type\": \"repo_download\","
     "   \"params\": {\"repository\": \"${input.repository}\", \"token\": \"${input.token}\"}},"
     "  {\"name\": \"upload\", \"type\": \"blob_upload\","
-    "   \"params\": {\"repo_path\": \"${steps.download.output.path}\","
+    "   \"params\": {\"repo_path\": \"${steps.download.output.key}\","
     "               \"container\": \"${input.container}\"}},"
     "  {\"name\": \"export\", \"type\": \"parquet_export\","
     "   \"params\": {\"container\": \"${steps.upload.output.container_name}\","
