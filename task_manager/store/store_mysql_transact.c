@@ -31,7 +31,7 @@ static enum my_fault fault_in(const struct my_conn *c, unsigned error)
 struct probe {
     int64_t seq;
     char id[ID_TEXT_MAX];
-    bool found;
+    bool is_run, found;
 };
 
 /* A locking read: should the server still be busy with the broken session, this waits until
@@ -42,7 +42,7 @@ static int probe_body(struct my_conn *c, void *arg, struct err *err)
     struct my_query q;
     char id[ID_TEXT_MAX];
 
-    my_begin(&q, c, MY_PROBE);
+    my_begin(&q, c, p->is_run ? MY_RUN_PROBE : MY_PROBE);
     my_int(&q, p->seq);
     my_out_id(&q, id);
     int rc = my_one(&q, err);
@@ -135,6 +135,7 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
         if (c) {
             if (outcome == UNKNOWN && c->probe_seq && ret_lost) {
                 ret_lost->seq = c->probe_seq;
+                ret_lost->is_run = c->probe_is_run;
                 memcpy(ret_lost->id, c->probe_id, sizeof ret_lost->id);
             }
             my_give_back(s, c, is_broken(c));
