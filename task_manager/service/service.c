@@ -214,10 +214,16 @@ struct objstore *service_objects(struct service *s)
     return s->parts.objects;
 }
 
-void service_announce(struct service *s)
+void service_announce_submits(struct service *s)
 {
     claim_hub_poke(s->hub);
     rounds_poke(&s->relay);
+}
+
+void service_announce(struct service *s)
+{
+    atomic_store(&s->outbox_waits, true);
+    service_announce_submits(s);
 }
 
 void service_note_move(const struct task_move *move)

@@ -38,11 +38,16 @@ struct submit_group {
     int leaders, leaders_max;
 };
 
-/* Queues that want another message; full means that enough is on its way. */
+enum { HANDED_MAX = 64 };
+
+/* What the relay is told without the database: queues that want another message (full means
+ * that enough is on its way), and outbox rows that this manager has just committed. */
 struct wakes {
     pthread_mutex_t lock;
     char queues[16][TASK_QUEUE_MAX];
     size_t count;
+    struct outbox_row rows[HANDED_MAX];
+    size_t row_count;
 };
 
 /* One part of readiness: a thread that tries it when asked. */
@@ -73,6 +78,7 @@ struct service {
     struct pipelines pipelines; /* never changed after the start */
     struct submit_group submits;
     struct wakes wakes;
+    atomic_bool outbox_waits; /* rows that the relay was not handed */
     struct rounds reaper, relay, house;
     struct probe probes[PROBE__COUNT];
     atomic_bool stopping; /* not ready any more */
@@ -96,8 +102,10 @@ void rounds_release(struct rounds *r);
  * the rounds below. End it with service_stop_free. */
 int service_new(const struct service_parts *parts, struct service **ret, struct err *err);
 
-/* New work may be there: wakes parked claims and the relay. */
+/* New work may be there: wakes parked claims, and the relay, which looks into the outbox. */
 void service_announce(struct service *s);
+/* The same after submit_record, which has told the relay what it has to know. */
+void service_announce_submits(struct service *s);
 
 void submit_group_init(struct submit_group *g);
 void submit_group_release(struct submit_group *g);
@@ -126,6 +134,9 @@ void relay_round(struct relay *r);
 /* Sends one more message for a queue, such as one from which a claim took all it could carry:
  * the next worker is to help. Only a hint, so it is not kept. */
 void relay_wake(struct service *s, const char *queue);
+/* A task that was committed a moment ago, with the number of its outbox row (0: not known): the
+ * relay need not read the row before it publishes it. */
+void relay_hand(struct service *s, const struct task *t, int64_t seq);
 void *relay_run(void *service);
 void *housekeeping_run(void *service);
 

@@ -293,7 +293,7 @@ int service_submit_many(struct service *s, struct submit_one *items, size_t coun
         return err_set(err, -E_NO_MEMORY, "no memory for %zu submits", count);
     for (size_t from = 0; from < count; from += BULK_MAX) {
         submit_part(s, items + from, count - from < BULK_MAX ? count - from : BULK_MAX, jobs);
-        service_announce(s);
+        service_announce_submits(s);
     }
     free(jobs);
     return 0;

@@ -211,6 +211,7 @@ struct my_notice { /* of the outbox */
     const char *id, *type, *queue;
     int attempt;
     int64_t at_ms, delay_ms; /* due at a time, or when that is 0 after a delay */
+    int64_t *ret_seq;        /* gets the row's number when that is known at once; or NULL */
 };
 int my_announce(struct my_conn *c, const struct my_notice *items, size_t count,
                 struct err *err);

@@ -73,6 +73,7 @@ enum submit_outcome {
 struct submit_result {
     enum submit_outcome outcome;
     char id[ID_TEXT_MAX];
+    int64_t outbox_seq; /* of its outbox row, when that is known without asking; else 0 */
 };
 
 /* One transaction for all: task, first event, and an outbox row when `announce` and unless the

@@ -289,8 +289,8 @@ static int add_events(struct my_conn *c, struct move_args *a, struct err *err)
                                          row->attempt, m->actor,     m->detail};
         tally_move(&c->tally, m->from, m->to, row->type, row->queue);
         if (a->announce && m->to == TASK_RECEIVED)
-            a->notices[notices++] =
-                (struct my_notice){m->id, row->type, row->queue, row->attempt, 0, m->delay_ms};
+            a->notices[notices++] = (struct my_notice){
+                m->id, row->type, row->queue, row->attempt, 0, m->delay_ms, NULL};
     }
     int rc = my_add_events(c, a->events, a->made_count, err);
     return rc ? rc : my_announce(c, a->notices, notices, err);

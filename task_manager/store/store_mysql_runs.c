@@ -84,7 +84,7 @@ static int submit_step(struct my_conn *c, const struct run_change *change, bool 
 {
     const struct task *t = &change->task->task;
     const struct my_event event = {t->id, -1, TASK_RECEIVED, 0, change->actor, ""};
-    const struct my_notice notice = {t->id, t->type, t->queue, 0, t->run_at_ms, 0};
+    const struct my_notice notice = {t->id, t->type, t->queue, 0, t->run_at_ms, 0, NULL};
     int rc = my_add_tasks(c, &t, 1, err);
 
     if (!rc)

@@ -166,6 +166,10 @@ int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, 
             my_int(&q, items[i].attempt);
         }
         rc = my_run(&q, NULL, err);
+        /* Of several rows only the first one's is told, and by how much the others go on
+         * changes with the nodes of a cluster. */
+        if (!rc && n == 1 && items[from].ret_seq)
+            *items[from].ret_seq = (int64_t)mysql_stmt_insert_id(q.st);
     }
     return rc;
 }
@@ -180,6 +184,7 @@ static int take_keys(struct my_conn *c, struct submit_args *a, struct err *err)
         const struct submission *item = &a->items[a->order[i]];
         struct submit_result *ret = &a->ret[a->order[i]];
         ret->outcome = SUBMIT_ACCEPTED;
+        ret->outbox_seq = 0;
         snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
         if (item->key)
             rc = my_take_key(c, item, ret, err);
@@ -202,8 +207,8 @@ static int submit_body(struct my_conn *c, void *arg, struct err *err)
         a->events[a->fresh_count] =
             (struct my_event){t->id, -1, TASK_RECEIVED, 0, "client", ""};
         if (a->announce && !a->items[i].is_quiet)
-            a->notices[a->notice_count++] =
-                (struct my_notice){t->id, t->type, t->queue, 0, t->run_at_ms, 0};
+            a->notices[a->notice_count++] = (struct my_notice){
+                t->id, t->type, t->queue, 0, t->run_at_ms, 0, &a->ret[i].outbox_seq};
         a->fresh[a->fresh_count++] = t;
     }
     if (!rc)

@@ -114,6 +114,7 @@ static int submit_one(struct lite_conn *c, const struct submission *item, bool a
     int rc = 0;
 
     ret->outcome = SUBMIT_ACCEPTED;
+    ret->outbox_seq = 0;
     snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
     if (item->key)
         rc = lite_take_key(c, item, ret, err);
@@ -124,8 +125,10 @@ static int submit_one(struct lite_conn *c, const struct submission *item, bool a
     rc = lite_add_task(c, &item->task, err);
     if (!rc)
         rc = lite_add_event(c, item->task.id, -1, TASK_RECEIVED, 0, "client", "", err);
-    if (!rc && announce && !item->is_quiet)
+    if (!rc && announce && !item->is_quiet) {
         rc = lite_announce(c, item->task.id, err);
+        ret->outbox_seq = sqlite3_last_insert_rowid(c->db);
+    }
     return rc;
 }
 

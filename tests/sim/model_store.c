@@ -76,7 +76,7 @@ void model_add_event(struct model_db *db, const struct model_task *t, int from,
              detail);
 }
 
-void model_announce(struct model_db *db, const struct model_task *t)
+int64_t model_announce(struct model_db *db, const struct model_task *t)
 {
     db->outbox =
         model_room(db->outbox, db->outbox_count, &db->outbox_capacity, sizeof *db->outbox);
@@ -87,6 +87,7 @@ void model_announce(struct model_db *db, const struct model_task *t)
     memcpy(r->row.queue, t->t.queue, sizeof r->row.queue);
     r->row.attempt = t->t.attempt;
     r->due_ms = t->t.run_at_ms;
+    return r->row.seq;
 }
 
 /* -- calls -- */

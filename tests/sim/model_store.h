@@ -109,14 +109,14 @@ int model_end(struct model_conn *c, const char *call, bool wrote, struct err *er
 int64_t model_now(struct model_conn *c);
 void model_add_event(struct model_db *db, const struct model_task *t, int from,
                      const char *actor, const char *detail, int64_t now_ms);
-void model_announce(struct model_db *db, const struct model_task *t);
+int64_t model_announce(struct model_db *db, const struct model_task *t);
 void *model_room(void *items, size_t count, size_t *capacity, size_t size);
 
 /* False when another has the key; *ret says who. */
 bool model_take_key(struct model_conn *c, const struct submission *item,
                     struct submit_result *ret);
-void model_submit_task(struct model_conn *c, const struct submission *item, bool announce,
-                       const char *actor);
+int64_t model_submit_task(struct model_conn *c, const struct submission *item, bool announce,
+                          const char *actor);
 void model_mark_run(struct model_conn *c, const char *id, const char *run_id);
 void model_clear_runs(struct model_db *db);
 

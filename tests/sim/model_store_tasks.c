@@ -84,17 +84,20 @@ bool model_take_key(struct model_conn *c, const struct submission *item,
     return true;
 }
 
-void model_submit_task(struct model_conn *c, const struct submission *item, bool announce,
-                       const char *actor)
+/* The number of its outbox row, 0 when there is none. */
+int64_t model_submit_task(struct model_conn *c, const struct submission *item, bool announce,
+                          const char *actor)
 {
+    int64_t seq = 0;
     struct model_db *db = c->db;
 
     add_task(c, &item->task);
     struct model_task *t = &db->tasks[db->task_count - 1];
     model_add_event(db, t, -1, actor, "", model_now(c));
     if (announce && !item->is_quiet)
-        model_announce(db, t);
+        seq = model_announce(db, t);
     tell(c, t, -1, actor, ATTEMPT_RUNNING, 0);
+    return seq;
 }
 
 int model_submit(struct store *s, const struct submission *items, const size_t *order,
@@ -113,8 +116,10 @@ int model_submit(struct store *s, const struct submission *items, const size_t *
             rc = err_set(err, -E_BUG, "the id '%s' is taken", items[i].task.id);
     }
     for (size_t i = 0; i < count && !rc; i++) {
+        ret[order[i]].outbox_seq = 0;
         if (model_take_key(c, &items[order[i]], &ret[order[i]]))
-            model_submit_task(c, &items[order[i]], announce, "client");
+            ret[order[i]].outbox_seq =
+                model_submit_task(c, &items[order[i]], announce, "client");
     }
     int end = model_end(c, "submit", rc == 0, err);
     return rc ? rc : end;
