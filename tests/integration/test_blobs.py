@@ -11,6 +11,9 @@ import blobs
 from faults import Proxy
 from support import EXAMPLE, EXAMPLE_TOTALS, Case, Manager, Worker, main, run, start_pair, wait_until
 
+needs_azure = unittest.skipUnless(
+    blobs.CONNECTION or os.environ.get("SEGUE_TEST_REQUIRE_ALL") == "1",
+    "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
 COMMIT = "5f0c" * 10
 FILES = {
     b"README.md": b"# hello\n",
@@ -155,7 +158,7 @@ class Local(Uploads, Case):
         cls.kept = blobs.Local(cls.manager.storage)
 
 
-@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+@needs_azure
 class OnAzure(Uploads, Case):
     kind = "azure"
 
@@ -169,7 +172,7 @@ class OnAzure(Uploads, Case):
                          [])
 
 
-@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+@needs_azure
 class AzureFaults(Case):
     def setUp(self):
         self.manager = Manager(self, LEASE="600ms").start()
@@ -250,7 +253,7 @@ class AzureFaults(Case):
                 self.assertNotIn(b"topsecret", done.stderr + done.stdout)
 
 
-@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+@needs_azure
 class WholeStore(Case):
     """STORAGE_URL=azure:CONTAINER: inputs and results are blobs, and no file is local."""
 
