@@ -64,6 +64,23 @@ static size_t path_len(const char *path)
     return len;
 }
 
+/* Names that only redirect, which is not followed. */
+static const struct {
+    const char *from, *to;
+} aliases[] = {
+    {"www.github.com", "github.com"},
+    {"www.gitlab.com", "gitlab.com"},
+    {"www.bitbucket.org", "bitbucket.org"},
+};
+
+static void replace_alias(struct web_url *url)
+{
+    for (size_t i = 0; i < sizeof aliases / sizeof aliases[0]; i++) {
+        if (strcmp(url->host, aliases[i].from) == 0)
+            memcpy(url->host, aliases[i].to, strlen(aliases[i].to) + 1);
+    }
+}
+
 /* A name of hundreds of characters is cut: it only has to say what it is about. */
 static void make_name(const char *path, size_t len, char ret[REPO_NAME_MAX])
 {
@@ -88,6 +105,7 @@ int repo_url_parse(const char *text, const char *name, struct repo_url *ret, str
         rc = web_url_parse(text, name, &ret->web, err);
     if (rc)
         return rc;
+    replace_alias(&ret->web);
     const char *path = ret->web.rest;
     size_t len = path_len(path);
     int parts = count_parts(path, len);

@@ -123,7 +123,8 @@ static int read_head(struct fetch *f, struct repo_facts *ret, struct err *err)
 
     if (rc == -E_BAD_INPUT) {
         *f->ret_word = "empty_repository";
-        rc = err_set(err, rc, "cannot clone '%s': the repository is empty",
+        rc = err_set(err, rc,
+                     "cannot clone '%s': the repository is empty: its HEAD names no commit",
                      f->options->url->url);
     }
     snprintf(ret->commit, sizeof ret->commit, "%s", text.data);

@@ -52,8 +52,8 @@ static int each_entry(const struct git_job *job, const char *commit, visit_fn *v
     struct listing *l = calloc(1, sizeof *l);
     struct entry e;
     struct git g;
-    const char *line;
-    size_t len;
+    const char *line = NULL;
+    size_t len = 0;
 
     if (!l)
         return err_set(err, -E_NO_MEMORY, "no memory to list a repository");

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "entry.h"
-#include "failpoint.h"
 #include "fs.h"
 #include "tree.h"
 
@@ -117,10 +116,13 @@ int folder_begin(const char *root, const char *task_id, int attempt, struct fold
     f->root_fd = f->task_fd = f->place_fd = f->work_fd = f->files_fd = f->fd = -1;
     f->attempt = attempt;
     snprintf(f->place, sizeof f->place, "%s/%s/%d", TREE_FOLDER, task_id, attempt);
-    int rc = make_place(f, root, task_id, err);
+    struct err why = ERR_INIT;
+    int rc = make_place(f, root, task_id, &why);
     if (rc) {
         folder_abort_free(f);
-        return rc;
+        /* The sweep has just removed the task's empty folder: the next attempt makes it again.
+         */
+        return err_set(err, rc == -E_NOT_FOUND ? -E_IO : rc, "%s", why.text);
     }
     *ret = f;
     return 0;

@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "at_work.h"
 #include "clock.h"
 #include "git_env.h"
 #include "repo.h"
@@ -22,7 +23,9 @@ enum {
     TICK_MS = 100,
     END_PATIENCE_MS = 2000,
     CANNOT_START = 127,
-    CPU_SPARE_S = 60
+    CPU_SPARE_S = 60,
+    LOOKS = 8,     /* within the silence allowed */
+    WORK_SHARE = 4 /* at work: a quarter of the time */
 };
 #define ADDRESS_SPACE ((rlim_t)4 << 30)
 
@@ -87,7 +90,7 @@ static int open_ends(struct ends *e, int pipes, struct err *err)
     return -E_IO;
 }
 
-static void limit(int what, rlim_t value)
+static void limit(unsigned what, rlim_t value) /* what: unsigned in glibc */
 {
     struct rlimit now, then = {value, value};
 
@@ -104,7 +107,7 @@ static bool place(int fd, int as)
     return fd == as ? fcntl(fd, F_SETFD, 0) == 0 : dup2(fd, as) >= 0;
 }
 
-/* In the child. Its process was single threaded, so everything may be called. */
+/* In the child: only what may be called after a fork of a process that might have threads. */
 static _Noreturn void become(const struct git_job *job, char *const *argv, char *const *env,
                              const struct ends *e, pid_t parent)
 {
@@ -117,6 +120,7 @@ static _Noreturn void become(const struct git_job *job, char *const *argv, char 
         _exit(CANNOT_START);
     for (int number = 1; number < NSIG; number++)
         signal(number, SIG_DFL);
+    signal(SIGXFSZ, SIG_IGN); /* a failed write is told with its reason, a death is not */
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
     limit(RLIMIT_FSIZE, (rlim_t)job->max_file_bytes);
@@ -222,6 +226,20 @@ static bool listen_to(struct git *g)
 
 /* --- waiting --- */
 
+/* Unpacking a large object takes a while and is not told: whoever computes has not stalled. */
+static void look_at_work(struct git *g, int64_t now)
+{
+    int64_t passed = now - g->looked_ms;
+
+    if (now - g->alive_ms < g->job->stall_ms / 2 || passed < g->job->stall_ms / LOOKS)
+        return;
+    int64_t cpu_ms = group_cpu_ms(g->pid);
+    if (g->looked_ms > g->alive_ms && (cpu_ms - g->cpu_ms) * WORK_SHARE >= passed)
+        g->alive_ms = now;
+    g->looked_ms = now;
+    g->cpu_ms = cpu_ms;
+}
+
 /* Silence counts only when there is nothing to read: we may have been slow ourselves. */
 static int check_patience(struct git *g, bool is_silent, struct err *err)
 {
@@ -231,6 +249,8 @@ static int check_patience(struct git *g, bool is_silent, struct err *err)
         return err_set(err, -E_CANCELLED, "the attempt was asked to end");
     if (now >= g->job->deadline_ms)
         return err_set(err, -E_TIMEOUT, "the download took longer than it may");
+    if (is_silent)
+        look_at_work(g, now);
     if (is_silent && now - g->alive_ms >= g->job->stall_ms)
         return err_set(err, -E_TIMEOUT, "nothing has come for %lld ms",
                        (long long)g->job->stall_ms);

@@ -37,8 +37,10 @@ struct git {
     size_t tail_len;
     char line[512]; /* the line being read, cut */
     size_t line_len;
-    int percent;      /* of "Receiving objects", -1 before */
-    int64_t alive_ms; /* when it last said something */
+    int percent;       /* of "Receiving objects", -1 before */
+    int64_t alive_ms;  /* when it last said something, or was seen at work */
+    int64_t looked_ms; /* when it was last looked at, and the processor time it had had: */
+    int64_t cpu_ms;
     bool is_finished; /* it was heard to its end, so that it ends by itself */
     bool is_over;     /* it has ended, with this: */
     int status;

@@ -19,6 +19,7 @@ static const struct meaning {
     {"No space left on device", NULL, E_NO_SPACE, "no_space", "the disk is full"},
     {"Disk quota exceeded", NULL, E_NO_SPACE, "no_space", "the disk's quota is used up"},
     {"File too large", NULL, E_TOO_BIG, "too_big", "it is larger than REPO_MAX_BYTES allows"},
+    {"died of signal 24", NULL, E_TIMEOUT, "timeout", "it takes too much computing"},
     {"could not read Username", NULL, E_BAD_INPUT, "credentials",
      "the server asks for credentials: the repository is private or does not exist"},
     {"could not read Password", NULL, E_BAD_INPUT, "credentials",
@@ -107,9 +108,6 @@ int says_explain(const char *tail, int status, const char *url, const char **ret
         if (strstr(text, m->text) && (!m->and_text || strstr(text, m->and_text)))
             return tell(url, m->code, m->word, m->sentence, ret_word, err);
     }
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ)
-        return tell(url, E_TOO_BIG, "too_big", "it is larger than REPO_MAX_BYTES allows",
-                    ret_word, err);
     if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
         return tell(url, E_TIMEOUT, "timeout", "it takes too much computing", ret_word, err);
     return tell(url, E_UNAVAILABLE, "git_failed", "git has failed", ret_word, err);

@@ -67,7 +67,9 @@ static bool is_withheld(const char *entry)
                                         "AZURE_STORAGE_CONNECTION_STRING=",
                                         "AZURE_STORAGE_CONNECTION_STRING_FILE=",
                                         "DATABASE_URL=",
-                                        "DATABASE_URL_FILE="};
+                                        "DATABASE_URL_FILE=",
+                                        "SECRET_KEY=",
+                                        "SECRET_KEY_FILE="};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strncmp(entry, names[i], strlen(names[i])) == 0)

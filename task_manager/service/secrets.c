@@ -54,6 +54,26 @@ static int find_key(struct service *s, struct seal_key *ret, struct err *err)
     return rc;
 }
 
+char *secrets_seal_text(struct service *s, const char *context, const char *plain,
+                        struct err *err)
+{
+    struct seal_key key;
+    char *sealed = find_key(s, &key, err) ? NULL : seal_text(&key, context, plain, err);
+
+    seal_wipe(&key, sizeof key);
+    return sealed;
+}
+
+char *secrets_open_text(struct service *s, const char *context, const char *sealed,
+                        struct err *err)
+{
+    struct seal_key key;
+    char *plain = find_key(s, &key, err) ? NULL : seal_open(&key, context, sealed, err);
+
+    seal_wipe(&key, sizeof key);
+    return plain;
+}
+
 struct change {
     struct service *service;
     const char *type; /* bound to the text: a sealed token is of no use in another type */
@@ -62,21 +82,15 @@ struct change {
 static char *seal(void *arg, const char *text, struct err *err)
 {
     const struct change *c = arg;
-    struct seal_key key;
-    char *sealed = find_key(c->service, &key, err) ? NULL : seal_text(&key, c->type, text, err);
 
-    seal_wipe(&key, sizeof key);
-    return sealed;
+    return secrets_seal_text(c->service, c->type, text, err);
 }
 
 static char *unseal(void *arg, const char *text, struct err *err)
 {
     const struct change *c = arg;
-    struct seal_key key;
-    char *plain = find_key(c->service, &key, err) ? NULL : seal_open(&key, c->type, text, err);
 
-    seal_wipe(&key, sizeof key);
-    return plain;
+    return secrets_open_text(c->service, c->type, text, err);
 }
 
 int secrets_seal(struct service *s, const char *type, const char *params, char **ret_sealed,

@@ -145,6 +145,12 @@ int secrets_check_key(const struct config *config, struct err *err);
 /* *ret_sealed: params with their secrets sealed, free() it; NULL when there are none. */
 int secrets_seal(struct service *s, const char *type, const char *params, char **ret_sealed,
                  struct err *err);
+/* The same for one text that is kept anywhere else; `context` is bound to it. malloc'ed, NULL
+ * with err set. */
+char *secrets_seal_text(struct service *s, const char *context, const char *plain,
+                        struct err *err);
+char *secrets_open_text(struct service *s, const char *context, const char *sealed,
+                        struct err *err);
 /* Opens them in *params (malloc'ed, may be NULL). Those that this server cannot open stay
  * sealed: the job will say so. */
 void secrets_open(struct service *s, const char *type, char **params);

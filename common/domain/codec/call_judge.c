@@ -218,19 +218,32 @@ static json_t *add_body(json_t *result, const struct call_answer *a, const json_
     return fits ? result : json_member_take(result, "body_truncated", json_true());
 }
 
-static int write_result(const struct call_answer *a, const json_t *json, json_t *extracted_take,
-                        char **ret, const char **ret_word, struct err *err)
+/* The text of the result; NULL when memory is short. */
+static char *text_of_result(const struct call_answer *a, const json_t *json, json_t *extracted,
+                            bool with_body)
 {
     json_t *result = json_member_take(json_object(), "status", json_integer(a->status));
 
     result = json_member_take(result, "headers", headers_of(a));
-    if (result)
-        result = json_member_take(result, "extracted", extracted_take);
-    else
-        json_decref(extracted_take);
-    if (result)
+    result = json_member_take(result, "extracted", json_incref(extracted));
+    if (with_body)
         result = add_body(result, a, json);
-    char *text = result ? json_text_take(result) : NULL;
+    else
+        result = json_member_take(json_member_take(result, "body", json_null()),
+                                  "body_truncated", json_true());
+    return result ? json_text_take(result) : NULL;
+}
+
+/* A body that grows by being quoted is left out; it was read, after all. */
+static int write_result(const struct call_answer *a, const json_t *json, json_t *extracted,
+                        char **ret, const char **ret_word, struct err *err)
+{
+    char *text = text_of_result(a, json, extracted, true);
+
+    if (text && strlen(text) >= RESULT_TEXT_MAX) {
+        free(text);
+        text = text_of_result(a, json, extracted, false);
+    }
     if (!text)
         return err_set(err, -E_NO_MEMORY, "no memory for a result");
     if (strlen(text) < RESULT_TEXT_MAX) {
@@ -239,7 +252,7 @@ static int write_result(const struct call_answer *a, const json_t *json, json_t 
     }
     free(text);
     *ret_word = "too_big";
-    return err_set(err, -E_TOO_BIG, "what is kept of the answer is larger than %d bytes",
+    return err_set(err, -E_TOO_BIG, "what is extracted is larger than %d bytes",
                    RESULT_TEXT_MAX);
 }
 
@@ -269,6 +282,7 @@ int call_spec_judge(const struct call_spec *s, const struct call_answer *answer,
     if (!rc)
         rc = extracted ? write_result(answer, json, extracted, ret_result, ret_word, err)
                        : err->code;
+    json_decref(extracted);
     json_decref(json);
     return rc;
 }

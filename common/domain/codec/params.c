@@ -23,13 +23,13 @@ static int check_shape(const struct task_param *p, const json_t *value, struct e
 {
     bool is_string = json_is_string(value);
 
-    if (p->kind == PARAM_TEXT && !is_string)
+    bool wants_string = p->kind == PARAM_TEXT || (p->kind == PARAM_SECRET && p->max > 0);
+    bool wants_object = p->kind == PARAM_OBJECT || (p->kind == PARAM_SECRET && !wants_string);
+
+    if (wants_string && !is_string)
         return err_set(err, -E_BAD_VALUE, "params.%s: must be a string", p->name);
-    if (p->kind == PARAM_OBJECT && !json_is_object(value))
+    if (wants_object && !json_is_object(value))
         return err_set(err, -E_BAD_VALUE, "params.%s: must be an object", p->name);
-    if (p->kind == PARAM_SECRET && (p->max > 0) != is_string)
-        return err_set(err, -E_BAD_VALUE, "params.%s: must be %s", p->name,
-                       p->max > 0 ? "a string" : "an object");
     return p->max > 0 && is_string ? check_length(p, value, err) : 0;
 }
 

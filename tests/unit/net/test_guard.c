@@ -223,6 +223,7 @@ static void test_a_repository_gets_one_form_and_one_name(void **state)
          "owner-my.repo"},
         {"https://github.com/o/r.git", "https://github.com/o/r.git", "o-r"},
         {"https://GITHUB.com:443/o/r.git/", "https://github.com/o/r.git", "o-r"},
+        {"https://www.github.com/o/r", "https://github.com/o/r.git", "o-r"},
         {"https://gitlab.com/g/sub/r", "https://gitlab.com/g/sub/r.git", "g-sub-r"},
         {"http://[::1]:80/o/r", "http://[::1]/o/r.git", "o-r"},
         {"https://h:444/o/.github", "https://h:444/o/.github.git", "o-.github"},
