@@ -31,14 +31,19 @@ my %law = (
     'data_processor/jobs'    => ['common/*', 'data_processor/blobs', 'data_processor/csv', 'data_processor/repo'],
     'data_processor/runtime' => ['common/*', 'data_processor/jobs'],
     'data_processor'         => ['common/*', 'data_processor/*'],
+    # The library for other people's programs: its backends see its public headers only
+    # (docs/decisions/0004-pipeline-library.md), and so do the examples.
+    'pipeline'               => ['common/base', 'common/domain', 'pipeline/segue'],
+    'pipeline/segue'         => ['common/domain'],
+    'examples'               => ['pipeline/segue'],
     'taskctl'                => ['common/base', 'common/domain', 'common/domain/codec', 'common/net'],
 );
 
 # Foreign header => where it may be included.
 my %home = (
     qr{^microhttpd\.h$}      => [qr{^task_manager/http/server\.c$}],
-    qr{^(mysql|mariadb)\b}   => [qr{^task_manager/store/[^/]*mysql[^/]*$}],
-    qr{^sqlite3\.h$}         => [qr{^task_manager/store/[^/]*sqlite[^/]*$}],
+    qr{^(mysql|mariadb)\b}   => [qr{^task_manager/store/[^/]*mysql[^/]*$}, qr{^pipeline/mysql[^/]*$}],
+    qr{^sqlite3\.h$}         => [qr{^task_manager/store/[^/]*sqlite[^/]*$}, qr{^pipeline/sqlite[^/]*$}],
     qr{^(rabbitmq-c/)?amqp}  => [qr{^common/broker/broker_rabbitmq[^/]*$}],
     qr{^curl/}               => [qr{^common/net/}],
     qr{^jansson\.h$}         => [qr{^common/domain/codec/}, qr{^task_manager/http/}, qr{^taskctl/}],
@@ -49,7 +54,7 @@ my $banned = qr{\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|system|po
 
 my (@files, %rooms_with);
 find({no_chdir => 1, wanted => sub { push @files, $_ if /\.(c|h|def)$/ && -f }},
-    grep { -d } qw(common task_manager data_processor taskctl tests));
+    grep { -d } qw(common task_manager data_processor taskctl pipeline examples tests));
 push @{$rooms_with{basename($_)}}, dirname($_) for grep { !m{^tests/} } @files;
 
 my $bad = 0;
@@ -100,7 +105,10 @@ for my $file (sort @files) {
                     unless grep { $file =~ $_ } @{$home{$header}};
             }
         } elsif ($line =~ /^\s*#\s*include\s*"([^"]+)"/) {
-            my $name = basename($1);
+            my ($path, $name) = ($1, basename($1));
+            complain("$file:$number: a backend of the pipeline library sees public headers only")
+                if $file =~ m{^pipeline/(sqlite|mysql)} && $name !~ /^((sqlite|mysql)_impl|boot_clock)\.h$/
+                   && $path !~ m{^segue/};
             my $owners = $rooms_with{$name} or next; # generated
             complain("$file:$number: $room may not include \"$name\" (@$owners)")
                 unless grep { may_include($room, $_) } @$owners;

@@ -16,7 +16,8 @@
  * gained an entry. An existing directory is success. */
 int fs_make_dirs(const char *path, struct err *err);
 
-/* The same below `root_fd`, for a relative path. */
+/* The same below `root_fd`, for a relative path, and without an fsync: names of new directories
+ * are as durable as the caller makes them. */
 int fs_make_dirs_beneath(int root_fd, const char *path, struct err *err);
 
 /* A directory file descriptor, or a negative code. The caller closes it. */

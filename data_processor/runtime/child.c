@@ -77,37 +77,64 @@ struct meter {
     int64_t start_ms, cpu_ms;
 };
 
-static int64_t cpu_now_ms(void)
+struct cost {
+    int64_t cpu_ms, faults;
+};
+
+static struct cost cost_now(void)
 {
-    int64_t total = 0;
+    struct cost total = {0, 0};
     const int who[] = {RUSAGE_SELF, RUSAGE_CHILDREN};
 
     for (size_t i = 0; i < sizeof who / sizeof who[0]; i++) {
         struct rusage u;
-        if (getrusage(who[i], &u) == 0)
-            total += (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
-                     (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+        if (getrusage(who[i], &u) != 0)
+            continue;
+        total.cpu_ms += (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000 +
+                        (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1000;
+        total.faults += u.ru_minflt + u.ru_majflt;
     }
     return total;
 }
 
+/* The peak is reset and read through proc(5), which costs more than a short attempt. It cannot
+ * rise without a page fault: after an attempt that had none, it need be neither, until one
+ * comes. */
+static struct {
+    bool is_settled;
+    int64_t faults; /* when the peak was last reset or read */
+    int64_t peak_bytes;
+} known;
+
 static struct meter meter_start(void)
 {
     static int fd = -1;
+    const struct cost now = cost_now();
 
-    if (fd < 0)
-        fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-    if (fd >= 0 && write(fd, "5", 1) < 0)
-        errno = 0; /* read-only in some containers */
-    return (struct meter){clock_mono_ms(), cpu_now_ms()};
+    if (!known.is_settled || now.faults != known.faults) {
+        if (fd < 0)
+            fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+        if (fd >= 0 && write(fd, "5", 1) < 0)
+            errno = 0; /* read-only in some containers */
+        known.is_settled = false;
+        known.faults = now.faults;
+    }
+    return (struct meter){clock_mono_ms(), now.cpu_ms};
 }
 
 static struct attempt_usage meter_read(const struct meter *m)
 {
+    const struct cost now = cost_now();
+
+    if (!known.is_settled || now.faults != known.faults) {
+        known.peak_bytes = job_peak_rss_bytes();
+        known.is_settled = now.faults == known.faults;
+        known.faults = now.faults;
+    }
     return (struct attempt_usage){
         .wall_ms = clock_mono_ms() - m->start_ms,
-        .cpu_ms = cpu_now_ms() - m->cpu_ms,
-        .peak_rss_bytes = job_peak_rss_bytes(),
+        .cpu_ms = now.cpu_ms - m->cpu_ms,
+        .peak_rss_bytes = known.peak_bytes,
     };
 }
 

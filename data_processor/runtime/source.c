@@ -155,8 +155,8 @@ static int take_one(struct source *src, struct claim_item *c, int64_t now_ms, st
 {
     if (c->fault.code)
         return hand_back_unread(src, c, now_ms, err);
-    log_info("task.claimed", LOG_S("task_id", c->work.task_id), LOG_S("type", c->work.type),
-             LOG_S("queue", c->work.queue), LOG_I("attempt", c->work.attempt));
+    log_debug("task.claimed", LOG_S("task_id", c->work.task_id), LOG_S("type", c->work.type),
+              LOG_S("queue", c->work.queue), LOG_I("attempt", c->work.attempt));
     return board_add(src->s->board, &c->work, now_ms, err);
 }
 

@@ -141,6 +141,8 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     submit_group_init(&s->submits);
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
+    if (!rc)
+        rc = pipelines_load(parts->config, &s->pipelines, err);
     if (rc)
         service_stop_free(s);
     else
@@ -194,6 +196,7 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
     submit_group_release(&s->submits);
+    pipelines_release(&s->pipelines);
     pthread_mutex_destroy(&s->wakes.lock);
     struct rounds *all[ROUNDS_MAX];
     for (size_t i = 0, count = all_rounds(s, all); i < count; i++)

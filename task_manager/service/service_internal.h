@@ -58,6 +58,11 @@ struct probe {
     char finding[ERR_TEXT_MAX];
 };
 
+struct pipelines {
+    struct run_def **items; /* by name */
+    size_t count;
+};
+
 enum { PROBE_STORE, PROBE_DISK, PROBE__COUNT };
 
 struct service {
@@ -65,6 +70,7 @@ struct service {
     struct retry_policy retry;
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
+    struct pipelines pipelines; /* never changed after the start */
     struct submit_group submits;
     struct wakes wakes;
     struct rounds reaper, relay, house;
@@ -171,6 +177,54 @@ bool claim_hub_park(struct claim_hub *hub, const struct claim_request *request,
 int claim_once(struct service *s, const struct claim_request *request, struct work **ret,
                size_t *ret_count, struct err *err);
 void work_items_free(struct work *items, size_t count);
+
+/* -- submit.c -- */
+
+bool submit_is_type(const struct config *config, const char *type); /* of TASK_TYPES */
+int submit_check_key(const char *key, struct err *err);
+
+/* -- pipelines -- */
+
+/* A NULL-terminated list of JSON texts. */
+extern const char *const pipelines_builtin[];
+
+int pipelines_load(const struct config *config, struct pipelines *ret, struct err *err);
+void pipelines_release(struct pipelines *p);
+struct run_def_rules pipelines_rules(const struct config *config);
+
+/* A change of a run with all that it points at. */
+struct run_draft {
+    struct run_change change;
+    struct run_step_change steps[RUN_STEPS_LIMIT];
+    struct submission task;
+    struct task_error error;
+    char *params, *shown;
+};
+
+/* The run's next change: nothing yet, at the version that was read. */
+void run_draft_init(struct run_draft *d, const struct run *r, const char *actor);
+void run_draft_release(struct run_draft *d);
+struct run_step_change *run_draft_step(struct run_draft *d, const struct run *r, int index,
+                                       enum task_state state);
+/* Step `index` begins: its task is added, or the run fails when its params cannot be made. */
+int run_draft_begin(struct service *s, struct run_draft *d, const struct run_def *def,
+                    const struct run *r, int index, struct err *err);
+/* What follows from a change that was made: counted and told to the log. */
+void run_draft_note(struct service *s, const struct run_draft *d, const char *name);
+/* A stored definition; fails only without memory or when the row is damaged. */
+int run_definition_of(const struct run *r, struct run_def **ret, struct err *err);
+
+/* Draws the conclusion for each run; *ret_idle[i] (may be NULL): nothing followed for it. */
+int runs_advance(struct service *s, const char *const *ids, size_t count, bool *ret_idle,
+                 struct err *err);
+/* After moves: tells the runs of tasks that ended. What fails is left to the sweep, so the
+ * caller goes on. New tasks are still to be announced. */
+void runs_follow(struct service *s, const struct move_result *results, size_t count);
+/* Runs that were left behind by a crash. */
+int runs_sweep(struct service *s, struct err *err);
+/* Takes the secrets of a run out of an error. */
+int runs_hide_error(struct service *s, const char *run_id, struct task_error *error,
+                    struct err *err);
 
 /* Counts a move and logs it; `state` is what the task is afterwards. */
 void service_note_move(const struct task_move *move);

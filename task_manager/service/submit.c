@@ -13,7 +13,7 @@
 #include "sha256.h"
 #include "task_type.h"
 
-static bool is_configured_type(const struct config *config, const char *type)
+bool submit_is_type(const struct config *config, const char *type)
 {
     char word[TASK_TYPE_MAX];
 
@@ -25,7 +25,7 @@ static bool is_configured_type(const struct config *config, const char *type)
     return false;
 }
 
-static int check_key(const char *key, struct err *err)
+int submit_check_key(const char *key, struct err *err)
 {
     size_t len = strlen(key);
 
@@ -89,7 +89,7 @@ static int check(struct service *s, const struct submit_request *r, struct err *
 {
     const struct task_type *type = task_type_find(r->type);
 
-    if (!type && !is_configured_type(s->parts.config, r->type))
+    if (!type && !submit_is_type(s->parts.config, r->type))
         return err_set(err, -E_BAD_VALUE, "type: there is no task type '%s'", r->type);
     if (r->queue[0] && !task_word_is_valid(r->queue))
         return err_set(err, -E_BAD_VALUE,
@@ -103,7 +103,7 @@ static int check(struct service *s, const struct submit_request *r, struct err *
     if (!rc)
         rc = check_meaning(s->parts.config, r, err);
     if (!rc && r->idempotency_key)
-        rc = check_key(r->idempotency_key, err);
+        rc = submit_check_key(r->idempotency_key, err);
     return rc;
 }
 

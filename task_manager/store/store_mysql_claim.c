@@ -226,6 +226,7 @@ static int note_claimed(struct my_conn *c, struct claim_args *a, struct err *err
         t->progress = 0;
         snprintf(t->worker, sizeof t->worker, "%.*s",
                  (int)store_fit(a->claim->worker, sizeof t->worker), a->claim->worker);
+        tally_move(&c->tally, TASK_RECEIVED, TASK_PROCESSING, t->type, t->queue);
         events[i] = (struct my_event){t->id,      TASK_RECEIVED,    TASK_PROCESSING,
                                       t->attempt, a->claim->worker, ""};
     }

@@ -202,6 +202,7 @@ void my_disconnect(struct my_conn *c)
             mysql_stmt_close(c->lists[i / MY_SIZES][i % MY_SIZES]);
     }
     mysql_close(c->my);
+    tally_release(&c->tally);
     free(c->in);
     free(c->values);
     free(c);

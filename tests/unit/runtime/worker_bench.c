@@ -67,8 +67,8 @@ void worker_start(struct bench *b, const char *flag1, const char *flag2)
                 pause();
         }
         execl(PROGRAM, PROGRAM, "--task-manager-url", b->manager.url, "--storage-url", storage,
-              "--amqp-url", "", "--slots", "2", "--worker-name", "tester", "--kill-grace",
-              "100ms", flag1, flag2, (char *)NULL);
+              "--amqp-url", "", "--log-level", "debug", "--slots", "2", "--worker-name",
+              "tester", "--kill-grace", "100ms", flag1, flag2, (char *)NULL);
         _exit(127);
     }
     b->worker = pid;

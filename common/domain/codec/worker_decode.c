@@ -1,3 +1,4 @@
+/* worker_decode.c - the messages of worker_protocol.h read back, strictly. */
 #include "worker_protocol.h"
 
 #include <stdio.h>
@@ -12,14 +13,6 @@ static int no_memory(struct err *err)
 }
 
 /* -- pieces that several messages share -- */
-
-static json_t *artifact_to_json(const struct artifact *a)
-{
-    if (!a->key[0])
-        return json_null();
-    return json_pack("{s:s,s:I,s:s}", "key", a->key, "size", (json_int_t)a->size, "sha256",
-                     a->sha256);
-}
 
 static bool is_sha256(const char *text)
 {
@@ -68,12 +61,6 @@ static int check_worker(const char *worker, struct err *err)
             return err_set(err, -E_BAD_VALUE, "worker: must not hold control characters");
     }
     return 0;
-}
-
-/* JSON text kept inside a struct, as a JSON object in the message. */
-static json_t *object_from_text(const char *text)
-{
-    return text ? json_loads(text, 0, NULL) : json_object();
 }
 
 /* Decodes `{"<list>": [...], "worker": …}`: every element by `one` into an array of `size`d
@@ -137,30 +124,7 @@ static int list_decode(const struct list_reader *r, const char *text, size_t len
     return rc;
 }
 
-static char *list_text(const char *name, json_t *array, const char *worker)
-{
-    if (!array)
-        return NULL;
-    return json_text_take(worker ? json_pack("{s:s,s:o}", "worker", worker, name, array)
-                                 : json_pack("{s:o}", name, array));
-}
-
 /* -- claim -- */
-
-char *claim_request_encode(const struct claim_request *r)
-{
-    json_t *queues = json_array();
-
-    for (size_t i = 0; i < r->queue_count; i++)
-        queues = json_append_take(queues, json_string(r->queues[i]));
-    if (!queues)
-        return NULL;
-    json_t *root = json_pack("{s:s,s:o,s:i,s:I}", "worker", r->worker, "queues", queues,
-                             "limit", r->limit, "wait_ms", (json_int_t)r->wait_ms);
-    if (r->task_id[0])
-        root = json_member_take(root, "task_id", json_string(r->task_id));
-    return json_text_take(root);
-}
 
 static bool has_queue(const struct claim_request *r, const char *name)
 {
@@ -227,16 +191,6 @@ void work_release(struct work *w)
     memset(w, 0, sizeof *w);
 }
 
-static json_t *work_to_json(const struct work *w)
-{
-    return json_pack("{s:s,s:s,s:s,s:i,s:i,s:s,s:I,s:I,s:s,s:s,s:o,s:o}", "task_id", w->task_id,
-                     "type", w->type, "queue", w->queue, "attempt", w->attempt, "max_attempts",
-                     w->max_attempts, "token", w->token, "lease_ms", (json_int_t)w->lease_ms,
-                     "timeout_ms", (json_int_t)w->timeout_ms, "output_prefix", w->output_prefix,
-                     "input_name", w->input_name, "input", artifact_to_json(&w->input),
-                     "params", object_from_text(w->params));
-}
-
 /* Sums of leases and times must never overflow, whatever an answer says. */
 static int64_t capped_lease(int64_t lease_ms)
 {
@@ -284,11 +238,6 @@ static int work_from_json(const json_t *object, const char *path, void *out, str
     return ret->params ? 0 : no_memory(err);
 }
 
-char *work_encode(const struct work *w)
-{
-    return json_text_take(work_to_json(w));
-}
-
 int work_decode(const char *text, size_t len, struct work *ret, struct err *err)
 {
     json_t *root = NULL;
@@ -298,15 +247,6 @@ int work_decode(const char *text, size_t len, struct work *ret, struct err *err)
         rc = work_from_json(root, "", ret, err);
     json_decref(root);
     return rc;
-}
-
-char *work_list_encode(const struct work *items, size_t count)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        array = json_append_take(array, work_to_json(&items[i]));
-    return list_text("tasks", array, NULL);
 }
 
 /* What can be told of whose attempt it was; nothing by halves. */
@@ -361,20 +301,6 @@ int work_list_decode(const char *text, size_t len, struct claim_item **ret, size
 
 /* -- heartbeat -- */
 
-char *heartbeat_list_encode(const char *worker, const struct heartbeat *items, size_t count)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < count; i++) {
-        json_t *one =
-            json_pack("{s:s,s:s}", "task_id", items[i].task_id, "token", items[i].token);
-        if (items[i].progress >= 0)
-            one = json_member_take(one, "progress", json_real(items[i].progress));
-        array = json_append_take(array, one);
-    }
-    return list_text("attempts", array, worker);
-}
-
 static int heartbeat_from_json(const json_t *object, const char *path, void *out,
                                struct err *err)
 {
@@ -405,18 +331,6 @@ int heartbeat_list_decode(const char *text, size_t len, char *ret_worker,
     if (!rc)
         *ret = items;
     return rc;
-}
-
-char *heartbeat_verdicts_encode(const struct heartbeat_verdict *items, size_t count)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        array = json_append_take(array, json_pack("{s:s,s:b,s:I,s:s}", "task_id",
-                                                  items[i].task_id, "held", items[i].held,
-                                                  "lease_ms", (json_int_t)items[i].lease_ms,
-                                                  "state", items[i].state));
-    return list_text("attempts", array, NULL);
 }
 
 static int heartbeat_verdict_from_json(const json_t *object, const char *path, void *out,
@@ -469,30 +383,6 @@ void report_release(struct report *r)
         return;
     free(r->result);
     memset(r, 0, sizeof *r);
-}
-
-static json_t *error_to_json(const struct task_error *e)
-{
-    if (e->class == ERROR_NONE)
-        return json_null();
-    return json_pack("{s:s,s:s,s:s}", "class", error_class_name(e->class), "code", e->code,
-                     "message", e->message);
-}
-
-static json_t *usage_to_json(const struct attempt_usage *u)
-{
-    return json_pack("{s:I,s:I,s:I,s:i,s:i}", "wall_ms", (json_int_t)u->wall_ms, "cpu_ms",
-                     (json_int_t)u->cpu_ms, "peak_rss_bytes", (json_int_t)u->peak_rss_bytes,
-                     "exit_code", u->exit_code, "signal", u->signal);
-}
-
-static json_t *report_to_json(const struct report *r)
-{
-    return json_pack("{s:s,s:s,s:s,s:o,s:o,s:o,s:o}", "task_id", r->task_id, "token", r->token,
-                     "outcome", attempt_outcome_name(r->outcome), "output",
-                     artifact_to_json(&r->output), "error", error_to_json(&r->error), "usage",
-                     usage_to_json(&r->usage), "result",
-                     r->result ? object_from_text(r->result) : json_null());
 }
 
 static int error_from_json(const json_t *object, const char *path, struct task_error *ret,
@@ -601,11 +491,6 @@ static int report_from_json(const json_t *object, const char *path, void *out, s
     return rc ? rc : report_parts(dotted, output, error, usage, result, ret, err);
 }
 
-char *report_encode(const struct report *r)
-{
-    return json_text_take(report_to_json(r));
-}
-
 int report_decode(const char *text, size_t len, struct report *ret, struct err *err)
 {
     json_t *root = NULL;
@@ -615,15 +500,6 @@ int report_decode(const char *text, size_t len, struct report *ret, struct err *
         rc = report_from_json(root, "", ret, err);
     json_decref(root);
     return rc;
-}
-
-char *report_list_encode(const char *worker, const struct report *items, size_t count)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        array = json_append_take(array, report_to_json(&items[i]));
-    return list_text("reports", array, worker);
 }
 
 static void report_drop(void *item)
@@ -643,18 +519,6 @@ int report_list_decode(const char *text, size_t len, char *ret_worker, struct re
     if (!rc)
         *ret = items;
     return rc;
-}
-
-char *report_verdicts_encode(const struct report_verdict *items, size_t count)
-{
-    json_t *array = json_array();
-
-    for (size_t i = 0; i < count; i++)
-        array =
-            json_append_take(array, json_pack("{s:s,s:s,s:s,s:s}", "task_id", items[i].task_id,
-                                              "status", report_words[items[i].word], "state",
-                                              items[i].state, "detail", items[i].detail));
-    return list_text("reports", array, NULL);
 }
 
 static int report_verdict_from_json(const json_t *object, const char *path, void *out,
