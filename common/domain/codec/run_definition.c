@@ -93,7 +93,7 @@ static void check_param(const struct run_def *d, size_t index, const char *path,
     char deeper[PATH_MAX_BYTES], own[80];
     struct err why = ERR_INIT;
 
-    snprintf(deeper, sizeof deeper, "%s.%.60s", path, name);
+    snprintf(deeper, sizeof deeper, "%.190s.%.60s", path, name);
     bool refers = check_references(d, index, value, deeper, c);
     if (is_ours && !task_param_find(s->type, name)) {
         complain(c, "%s: unknown member for type '%s'", deeper, s->type);
