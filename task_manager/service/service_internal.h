@@ -182,6 +182,9 @@ void work_items_free(struct work *items, size_t count);
 
 bool submit_is_type(const struct config *config, const char *type); /* of TASK_TYPES */
 int submit_check_key(const char *key, struct err *err);
+/* What the worker would refuse for being written wrongly, or for leading where it may not go. */
+int submit_check_meaning(const struct config *config, const char *type, const char *params,
+                         struct err *err);
 
 /* -- pipelines -- */
 
@@ -199,6 +202,7 @@ struct run_draft {
     struct submission task;
     struct task_error error;
     char *params, *shown;
+    char *sealed; /* the params as they are stored; NULL: as they are */
 };
 
 /* The run's next change: nothing yet, at the version that was read. */
