@@ -133,7 +133,19 @@ void run_draft_note(struct service *s, const struct run_draft *d, const char *na
 
 int service_run_get(struct service *s, const char *id, struct run *ret, struct err *err)
 {
-    return store_run_get(s->parts.store, id, ret, err);
+    struct err why = ERR_INIT;
+    int rc = store_run_get(s->parts.store, id, ret, err);
+
+    if (rc || !seal_is_sealed(ret->input))
+        return rc;
+    char *opened = secrets_open_text(s, RUN_SEAL, ret->input, &why);
+    free(ret->input);
+    ret->input = opened;
+    if (opened)
+        return 0;
+    run_release(ret); /* another manager may have the key */
+    return err_set(err, why.code == -E_NO_MEMORY ? why.code : -E_UNAVAILABLE,
+                   "the secrets of run %s cannot be opened: %s", id, why.text);
 }
 
 int run_definition_of(const struct run *r, struct run_def **ret, struct err *err)
