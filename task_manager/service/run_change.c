@@ -83,7 +83,9 @@ static int add_run(struct service *s, const struct run_def *def, const struct ru
                    const char *key, struct submit_result *ret, struct err *err)
 {
     struct run_draft *d = calloc(1, sizeof *d);
-    struct run_submission item = {.run = r, .client = "", .key = key};
+    struct run kept = *r; /* as it is stored */
+    char *sealed = NULL;
+    struct run_submission item = {.run = &kept, .client = "", .key = key};
 
     if (!d)
         return err_set(err, -E_NO_MEMORY, "no memory for a run");
@@ -96,6 +98,11 @@ static int add_run(struct service *s, const struct run_def *def, const struct ru
         rc = request_digest(r, item.request_sha256, err);
     if (!rc)
         rc = admit(s, &item, ret, err);
+    if (!rc && run_def_has_secrets(def)) {
+        sealed = secrets_seal_text(s, RUN_SEAL, r->input, err);
+        kept.input = sealed;
+        rc = sealed ? 0 : err->code;
+    }
     if (!rc)
         rc = store_run_add(s->parts.store, &item, s->announce, ret, err);
     if (rc > 0)
@@ -111,6 +118,7 @@ static int add_run(struct service *s, const struct run_def *def, const struct ru
         FAILPOINT(run_started);
         service_announce(s);
     }
+    free(sealed);
     run_draft_release(d);
     free(d);
     return rc;

@@ -25,7 +25,8 @@ void run_draft_release(struct run_draft *d)
 {
     free(d->params);
     free(d->shown);
-    d->params = d->shown = NULL;
+    free(d->sealed);
+    d->params = d->shown = d->sealed = NULL;
 }
 
 struct run_step_change *run_draft_step(struct run_draft *d, const struct run *r, int index,
@@ -66,7 +67,7 @@ static void fill_task(struct service *s, struct run_draft *d, const struct run_d
     t->max_attempts =
         step->max_attempts ? step->max_attempts : (int)s->parts.config->max_attempts;
     t->timeout_ms = step->timeout_ms;
-    t->params = d->params;
+    t->params = d->sealed ? d->sealed : d->params;
     d->task.client = "";
 }
 
@@ -77,10 +78,17 @@ int run_draft_begin(struct service *s, struct run_draft *d, const struct run_def
     struct err why = ERR_INIT;
     int rc = run_def_bind(def, r, (size_t)index, &d->params, &d->shown, &why);
 
+    if (!rc) {
+        rc = submit_check_meaning(s->parts.config, step.type, d->params, &why);
+        if (!rc)
+            rc = secrets_seal(s, step.type, d->params, &d->sealed, &why);
+        if (rc)
+            err_wrap(&why, "step '%s'", step.name);
+    }
     d->change.at = index;
     d->change.step = r->steps[index].name;
     d->change.is_cancelling = false;
-    if (rc == -E_BAD_INPUT) {
+    if (rc == -E_BAD_INPUT || rc == -E_BAD_VALUE) {
         fail_step(d, def, r, index, &why);
         return 0;
     }
@@ -125,7 +133,19 @@ void run_draft_note(struct service *s, const struct run_draft *d, const char *na
 
 int service_run_get(struct service *s, const char *id, struct run *ret, struct err *err)
 {
-    return store_run_get(s->parts.store, id, ret, err);
+    struct err why = ERR_INIT;
+    int rc = store_run_get(s->parts.store, id, ret, err);
+
+    if (rc || !seal_is_sealed(ret->input))
+        return rc;
+    char *opened = secrets_open_text(s, RUN_SEAL, ret->input, &why);
+    free(ret->input);
+    ret->input = opened;
+    if (opened)
+        return 0;
+    run_release(ret); /* another manager may have the key */
+    return err_set(err, why.code == -E_NO_MEMORY ? why.code : -E_UNAVAILABLE,
+                   "the secrets of run %s cannot be opened: %s", id, why.text);
 }
 
 int run_definition_of(const struct run *r, struct run_def **ret, struct err *err)

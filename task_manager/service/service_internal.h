@@ -193,6 +193,10 @@ void work_items_free(struct work *items, size_t count);
 
 bool submit_is_type(const struct config *config, const char *type); /* of TASK_TYPES */
 int submit_check_key(const char *key, struct err *err);
+/* What the worker would refuse for being written wrongly, or for leading where it may not go.
+ */
+int submit_check_meaning(const struct config *config, const char *type, const char *params,
+                         struct err *err);
 
 /* -- pipelines -- */
 
@@ -203,6 +207,8 @@ int pipelines_load(const struct config *config, struct pipelines *ret, struct er
 void pipelines_release(struct pipelines *p);
 struct run_def_rules pipelines_rules(const struct config *config);
 
+#define RUN_SEAL "run" /* the context of a run's input, which is sealed when it has secrets */
+
 /* A change of a run with all that it points at. */
 struct run_draft {
     struct run_change change;
@@ -210,6 +216,7 @@ struct run_draft {
     struct submission task;
     struct task_error error;
     char *params, *shown;
+    char *sealed; /* the params as they are stored; NULL: as they are */
 };
 
 /* The run's next change: nothing yet, at the version that was read. */

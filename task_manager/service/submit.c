@@ -75,12 +75,12 @@ static const struct {
     {"repo_download", check_repository},
 };
 
-static int check_meaning(const struct config *config, const struct submit_request *r,
+int submit_check_meaning(const struct config *config, const char *type, const char *params,
                          struct err *err)
 {
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
-        if (strcmp(readers[i].type, r->type) == 0)
-            return readers[i].check(config, r->params, err);
+        if (strcmp(readers[i].type, type) == 0)
+            return readers[i].check(config, params, err);
     }
     return 0;
 }
@@ -101,7 +101,7 @@ static int check(struct service *s, const struct submit_request *r, struct err *
                        r->type);
     int rc = params_check(r->type, r->params, err);
     if (!rc)
-        rc = check_meaning(s->parts.config, r, err);
+        rc = submit_check_meaning(s->parts.config, r->type, r->params, err);
     if (!rc && r->idempotency_key)
         rc = submit_check_key(r->idempotency_key, err);
     return rc;

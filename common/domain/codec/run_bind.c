@@ -192,6 +192,25 @@ static int bind_params(struct binding *b, size_t index, char **ret)
     return b->rc;
 }
 
+static char *star(void *arg, const char *text, struct err *err)
+{
+    (void)arg, (void)text, (void)err;
+    return strdup(RUN_HIDDEN);
+}
+
+/* What the type itself calls a secret, whoever has written it. */
+static int hide_params(const char *type, char **params, struct err *err)
+{
+    char *shown = NULL;
+    int rc = params_seal(type, *params, star, NULL, &shown, err);
+
+    if (rc || !shown)
+        return rc;
+    free(*params);
+    *params = shown;
+    return 0;
+}
+
 int run_def_bind(const struct run_def *d, const struct run *r, size_t index, char **ret_params,
                  char **ret_shown, struct err *err)
 {
@@ -209,6 +228,8 @@ int run_def_bind(const struct run_def *d, const struct run *r, size_t index, cha
     b.hides = true;
     if (!rc)
         rc = bind_params(&b, index, ret_shown);
+    if (!rc)
+        rc = hide_params(d->steps[index].type, ret_shown, err);
     json_decref(b.input);
     for (size_t i = 0; i < RUN_STEPS_LIMIT; i++)
         json_decref(b.outputs[i]);

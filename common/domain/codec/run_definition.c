@@ -110,6 +110,18 @@ static void check_param(const struct run_def *d, size_t index, const char *path,
     free(text);
 }
 
+/* A reference counts: what it will be is seen when the step begins. */
+static void check_required(const struct def_step *s, const char *path, struct complaints *c)
+{
+    const struct task_param *p;
+
+    for (unsigned i = 0; (p = task_param_at(i)) != NULL; i++) {
+        if (strcmp(p->type, s->type) == 0 && task_param_is_required(p) &&
+            !json_object_get(s->params, p->name))
+            complain(c, "%s.%s: is missing", path, p->name);
+    }
+}
+
 static void check_params(const struct run_def *d, size_t index, const char *path,
                          struct complaints *c)
 {
@@ -122,6 +134,7 @@ static void check_params(const struct run_def *d, size_t index, const char *path
     {
         check_param(d, index, path, name, value, c);
     }
+    check_required(&d->steps[index], path, c);
 }
 
 static void check_type(const struct def_step *s, const char *path,
