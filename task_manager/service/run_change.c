@@ -1,4 +1,5 @@
 /* run_change.c - what clients do with runs: start, cancel, resume. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,6 +220,7 @@ static int draft_resume(struct service *s, struct run *r, int index, struct run_
         d->change.at = index;
         return 0;
     }
+    assert(r->steps);
     for (size_t i = (size_t)index; i < r->step_count; i++) { /* they are not to be read */
         free(r->steps[i].output);
         r->steps[i].output = NULL;
