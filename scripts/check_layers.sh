@@ -26,7 +26,8 @@ my %law = (
     'task_manager/http'      => ['common/*', 'task_manager/store', 'task_manager/service'],
     'task_manager'           => ['common/*', 'task_manager/*'],
     'data_processor/csv'     => ['common/base', 'common/domain'],
-    'data_processor/jobs'    => ['common/*', 'data_processor/csv'],
+    'data_processor/parquet' => ['common/base'],
+    'data_processor/jobs'    => ['common/*', 'data_processor/csv', 'data_processor/parquet'],
     'data_processor/runtime' => ['common/*', 'data_processor/jobs'],
     'data_processor'         => ['common/*', 'data_processor/*'],
     'taskctl'                => ['common/base', 'common/domain', 'common/domain/codec', 'common/net'],
@@ -41,7 +42,7 @@ my %home = (
     qr{^curl/}               => [qr{^common/net/}],
     qr{^jansson\.h$}         => [qr{^common/domain/codec/}, qr{^task_manager/http/}, qr{^taskctl/}],
     qr{^openssl/}            => [qr{^common/objstore/sha256\.c$}],
-    qr{^(zlib|zstd)\.h$}     => [qr{^data_processor/csv/}],
+    qr{^(zlib|zstd)\.h$}     => [qr{^data_processor/(csv|parquet)/}],
 );
 my $banned = qr{\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|system|popen|strtok)\s*\(};
 
