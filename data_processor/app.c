@@ -100,9 +100,22 @@ static int build_child_args(const struct config *c, unsigned slots, struct child
     return 0;
 }
 
+enum { SECRET_MAX_BYTES = 4200 };
+
+/* In the environment, since everybody may read a process's flags. */
+static int build_secret(const struct config *c, char ret_text[SECRET_MAX_BYTES],
+                        struct err *err)
+{
+    if (snprintf(ret_text, SECRET_MAX_BYTES, "AZURE_STORAGE_CONNECTION_STRING=%s",
+                 c->azure_connection) >= SECRET_MAX_BYTES)
+        return err_set(err, -E_BAD_VALUE, "AZURE_STORAGE_CONNECTION_STRING: too long");
+    return 0;
+}
+
 struct plan {
     struct runtime_options options;
     struct child_args args;
+    char secret[SECRET_MAX_BYTES];
     char worker[TASK_WORKER_MAX];
 };
 
@@ -116,6 +129,7 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         .slots = c->slots > 0 ? (unsigned)c->slots : core_count(),
         .program = "/proc/self/exe",
         .slot_args = ret->args.list,
+        .slot_secret = ret->secret,
         .kill_grace_ms = c->kill_grace_ms,
         .health_socket = c->health_socket,
         .health_after_ms = c->health_after_ms,
@@ -128,6 +142,8 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         rc = read_name(c, ret->worker, err);
     if (!rc)
         rc = build_child_args(c, ret->options.slots, &ret->args, err);
+    if (!rc)
+        rc = build_secret(c, ret->secret, err);
     return rc;
 }
 
@@ -231,6 +247,7 @@ int app_health(const struct config *c)
 int app_slot(const struct config *c, long parent_pid)
 {
     struct objstore *store = NULL;
+    struct container_store *containers = NULL;
     struct err err = ERR_INIT;
     unsigned slots = c->slots > 0 ? (unsigned)c->slots : 1;
     unsigned threads = core_count() / slots;
@@ -240,11 +257,17 @@ int app_slot(const struct config *c, long parent_pid)
         rc = child_setup(parent_pid, c->kill_grace_ms, &err);
     if (!rc)
         rc = objstore_open(c->storage_url, &store, &err);
+    if (!rc)
+        rc = container_store_open(store, c->azure_connection, &containers, &err);
     if (!rc) {
-        const struct child_options options = {store, threads > 0 ? threads : 1, c->memory_bytes,
-                                              c->max_inflated_bytes};
+        const struct child_options options = {.store = store,
+                                              .containers = containers,
+                                              .threads = threads > 0 ? threads : 1,
+                                              .memory_bytes = c->memory_bytes,
+                                              .max_inflated_bytes = c->max_inflated_bytes};
         rc = child_serve(&options, &err);
     }
+    container_store_close(containers);
     objstore_close(store);
     return rc ? failed("slot.failed", rc, &err) : EXIT_OK;
 }

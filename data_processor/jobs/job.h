@@ -7,6 +7,7 @@
 #ifndef JOBS_JOB_H
 #define JOBS_JOB_H
 
+#include "container.h"
 #include "objstore.h"
 #include "worker_protocol.h"
 
@@ -19,6 +20,7 @@ struct job_progress {
 struct job_context {
     const struct work *work;
     struct objstore *store;
+    struct container_store *containers;
     unsigned threads;           /* how many a job may use, itself included; at least 1 */
     int64_t memory_bytes;       /* working memory the job should stay within */
     int64_t max_inflated_bytes; /* cap for compressed input */
