@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #include "broker.h"
+#include "call_rules.h"
 #include "failpoint.h"
 #include "http_client.h"
 #include "log.h"
 #include "runtime.h"
 #include "utf8.h"
 
-enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 6, HEALTH_PATIENCE_MS = 3000 };
+enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 13, HEALTH_PATIENCE_MS = 3000 };
 
 /* Cores this process may use. */
 static unsigned core_count(void)
@@ -85,15 +86,43 @@ struct child_args {
 static int build_child_args(const struct config *c, unsigned slots, struct child_args *ret,
                             struct err *err)
 {
-    if (snprintf(ret->text[0], ARG_MAX_BYTES, "--storage-url=%s", c->storage_url) >=
-        ARG_MAX_BYTES)
-        return err_set(err, -E_BAD_VALUE, "STORAGE_URL: too long");
-    snprintf(ret->text[1], ARG_MAX_BYTES, "--slots=%u", slots);
-    snprintf(ret->text[2], ARG_MAX_BYTES, "--job-memory=%" PRId64, c->memory_bytes);
-    snprintf(ret->text[3], ARG_MAX_BYTES, "--max-inflated-bytes=%" PRId64,
-             c->max_inflated_bytes);
-    snprintf(ret->text[4], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
-    snprintf(ret->text[5], ARG_MAX_BYTES, "--kill-grace=%" PRId64 "ms", c->kill_grace_ms);
+    const struct {
+        const char *flag, *value, *name;
+    } texts[] = {
+        {"storage-url", c->storage_url, "STORAGE_URL"},
+        {"repo-hosts", c->repo_hosts, "REPO_HOSTS"},
+        {"call-hosts", c->call_hosts, "CALL_HOSTS"},
+        {"allow-networks", c->allow_networks, "ALLOW_NETWORKS"},
+    };
+    enum { TEXTS = sizeof texts / sizeof texts[0] };
+
+    for (int i = 0; i < TEXTS; i++) {
+        if (snprintf(ret->text[i], ARG_MAX_BYTES, "--%s=%s", texts[i].flag, texts[i].value) >=
+            ARG_MAX_BYTES)
+            return err_set(err, -E_BAD_VALUE, "%s: too long", texts[i].name);
+    }
+    snprintf(ret->text[TEXTS], ARG_MAX_BYTES, "--slots=%u", slots);
+    snprintf(ret->text[TEXTS + 1], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
+
+    const struct {
+        const char *flag;
+        int64_t value;
+        const char *unit;
+    } numbers[] = {
+        {"job-memory", c->memory_bytes, ""},
+        {"max-inflated-bytes", c->max_inflated_bytes, ""},
+        {"kill-grace", c->kill_grace_ms, "ms"},
+        {"repo-max-bytes", c->repo_max_bytes, ""},
+        {"repo-max-files", c->repo_max_files, ""},
+        {"repo-timeout", c->repo_timeout_ms, "ms"},
+        {"repo-stall", c->repo_stall_ms, "ms"},
+    };
+    enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
+    _Static_assert(TEXTS + 2 + NUMBERS == CHILD_ARGS, "every argument has its place");
+
+    for (int i = 0; i < NUMBERS; i++)
+        snprintf(ret->text[TEXTS + 2 + i], ARG_MAX_BYTES, "--%s=%" PRId64 "%s", numbers[i].flag,
+                 numbers[i].value, numbers[i].unit);
     for (int i = 0; i < CHILD_ARGS; i++)
         ret->list[i] = ret->text[i];
     ret->list[CHILD_ARGS] = NULL;
@@ -175,6 +204,8 @@ int app_check(const struct config *c, struct err *err)
     }
     if (!rc && objstore_check_url(c->storage_url, err) != 0)
         rc = err_wrap(err, "STORAGE_URL");
+    if (!rc)
+        rc = call_rules_check_settings(c, err);
     return rc ? rc : check_broker(c->amqp_url, err);
 }
 
@@ -262,6 +293,7 @@ int app_slot(const struct config *c, long parent_pid)
     if (!rc) {
         const struct child_options options = {.store = store,
                                               .containers = containers,
+                                              .config = c,
                                               .threads = threads > 0 ? threads : 1,
                                               .memory_bytes = c->memory_bytes,
                                               .max_inflated_bytes = c->max_inflated_bytes};

@@ -15,9 +15,9 @@ declare -A groups=(
     [build]="gcc libc6-dev cmake ninja-build pkgconf libmicrohttpd-dev librabbitmq-dev
         libjansson-dev libmariadb-dev libsqlite3-dev libcurl4-openssl-dev|libcurl4-gnutls-dev
         libssl-dev zlib1g-dev libzstd-dev"
-    [run]="curl"
-    [test]="libcmocka-dev curl mariadb-server-core mariadb-client-core rabbitmq-server patch python3
-        perl clang clang-format"
+    [run]="curl git ca-certificates"
+    [test]="libcmocka-dev curl git ca-certificates mariadb-server-core mariadb-client-core rabbitmq-server
+        npm|nodejs patch python3 perl clang clang-format"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy

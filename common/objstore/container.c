@@ -21,7 +21,7 @@ int container_store_open(struct objstore *objects, const char *azure_connection,
                          struct container_store **ret, struct err *err)
 {
     if (azure_connection && *azure_connection)
-        return err_set(err, -E_UNSUPPORTED, "containers on Azure are not built in");
+        return container_azure_open(azure_connection, ret, err);
     return container_local_open(objects, ret, err);
 }
 

@@ -95,7 +95,7 @@ int container_commit(struct container *c, char ret_commit[CONTAINER_COMMIT_MAX],
  * loss may take blobs away (whole). */
 int container_flush(struct container *c, struct err *err);
 
-/* --- writing: all of these -E_NOT_FOUND without the container --- */
+/* --- writing: all of these -E_NOT_FOUND without the container, a put by its commit --- */
 
 /* A blob of unknown size, piece by piece. *ret is NULL after a failure. */
 int container_put_begin(struct container *c, const char *name, struct container_put **ret,

@@ -66,5 +66,6 @@ struct container_list {
 /* Of the folder of `objects`, which stays the caller's and open. */
 int container_local_open(struct objstore *objects, struct container_store **ret,
                          struct err *err);
+int container_azure_open(const char *connection, struct container_store **ret, struct err *err);
 
 #endif

@@ -191,6 +191,11 @@ const char *objstore_place(struct objstore *s)
     return root ? root : s->ops->scheme;
 }
 
+const char *objstore_root(struct objstore *s)
+{
+    return s->ops->root(s);
+}
+
 const char *objstore_temp_dir(struct objstore *s)
 {
     return s->ops->temp_dir(s);

@@ -98,6 +98,9 @@ int objstore_key_of(struct objstore *s, const char *path, char ret_key[ARTIFACT_
  * the store's. */
 const char *objstore_place(struct objstore *s);
 
+/* The absolute path of a store that is a folder; NULL for others. The string is the store's. */
+const char *objstore_root(struct objstore *s);
+
 /* A directory on the same disk for spill files of jobs (made if missing); the string is the
  * store's. */
 const char *objstore_temp_dir(struct objstore *s);

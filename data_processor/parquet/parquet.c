@@ -85,6 +85,16 @@ static int set_up(struct parquet *p, const struct parquet_options *options, stru
     return write_out(p, meta_mark, META_MARK_BYTES, err);
 }
 
+/* Pages on their way through a thread and what zstd needs there take about so much. */
+enum { THREAD_BYTES = 16 * 1024 * 1024 };
+
+static unsigned threads_of(const struct parquet_options *o)
+{
+    int64_t fit = o->memory_bytes / THREAD_BYTES;
+
+    return o->memory_bytes > 0 && fit < o->threads ? (unsigned)fit : o->threads;
+}
+
 int parquet_open(const struct parquet_options *options, const struct parquet_sink *sink,
                  struct parquet **ret, struct err *err)
 {
@@ -94,7 +104,7 @@ int parquet_open(const struct parquet_options *options, const struct parquet_sin
         return no_memory(err);
     p->sink = *sink;
     buf_init(&p->group_list);
-    int rc = press_init(&p->press, options->threads, column_take, err);
+    int rc = press_init(&p->press, threads_of(options), column_take, err);
     if (rc == 0)
         rc = set_up(p, options, err);
     if (rc) {

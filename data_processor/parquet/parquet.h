@@ -54,6 +54,7 @@ struct parquet_options {
     size_t sorted;        /* so many first columns order the rows, ascending: told to readers */
     uint64_t group_rows;  /* in a row group, at most; 0: PARQUET_GROUP_ROWS */
     uint64_t group_bytes; /* of values in it, see parquet_room; 0: PARQUET_GROUP_BYTES */
+    int64_t memory_bytes; /* so many threads that they fit in it; 0: never mind */
     unsigned threads;     /* the caller's included; 0 and 1: no others */
     const char *temp_dir; /* for row groups too large for memory; NULL: /var/tmp */
 };

@@ -10,9 +10,6 @@ enum { SONG, DATE, PLAYS, COLUMNS };
 enum { FIXED_BYTES = 4 + 8 }; /* of a row beside its song; the same for both types of plays */
 enum { DECIMAL_DIGITS = 38, STEP_ROWS = 1024 };
 
-/* Memory that one more thread for compression takes, about. */
-enum { THREAD_BYTES = 16 * 1024 * 1024 };
-
 typedef unsigned __int128 uint128;
 
 struct plays {
@@ -27,11 +24,10 @@ struct plays {
 static unsigned threads_of(const struct csv_options *o)
 {
     cpu_set_t set;
-    unsigned threads = o->threads, fit = (unsigned)(o->memory_bytes / THREAD_BYTES);
 
-    if (threads == 0)
-        threads = sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
-    return o->memory_bytes > 0 && fit < threads ? fit : threads;
+    if (o->threads)
+        return o->threads;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
 }
 
 static int begin(void *arg, struct err *err)
@@ -46,6 +42,7 @@ static int begin(void *arg, struct err *err)
                                             .column_count = COLUMNS,
                                             .sorted = PLAYS, /* by the two before it */
                                             .threads = threads_of(p->options),
+                                            .memory_bytes = p->options->memory_bytes,
                                             .temp_dir = p->options->temp_dir};
     struct parquet_sink sink;
 

@@ -53,6 +53,7 @@ enum { SLOT_FD = 3, SLOT_LINE_MAX = 1 << 20 };
 struct child_options {
     struct objstore *store;
     struct container_store *containers;
+    const struct config *config;
     unsigned threads;
     int64_t memory_bytes, max_inflated_bytes;
 };

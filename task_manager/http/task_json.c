@@ -1,7 +1,11 @@
 #include "task_json.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "clock.h"
 #include "json_read.h"
+#include "params.h"
 
 static json_t *time_to_json(int64_t ms)
 {
@@ -57,11 +61,30 @@ json_t *task_entry_to_json(const struct task *t)
         artifact_to_json(&t->output), "error", error_to_json(&t->error));
 }
 
+static char *hide(void *arg, const char *text, struct err *err)
+{
+    (void)arg, (void)text, (void)err;
+    return strdup("***");
+}
+
+/* Secrets are sealed in the database, and not even that is shown. */
+static json_t *params_to_json(const struct task *t)
+{
+    char *shown = NULL;
+    struct err ignored = ERR_INIT;
+
+    if (params_seal(t->type, t->params, hide, NULL, &shown, &ignored) != 0)
+        return NULL;
+    json_t *params = object_or_null(shown ? shown : t->params);
+    free(shown);
+    return params;
+}
+
 json_t *task_to_json(const struct task *t)
 {
     json_t *task = task_entry_to_json(t);
 
-    if (json_object_set_new(task, "params", object_or_null(t->params)) ||
+    if (json_object_set_new(task, "params", params_to_json(t)) ||
         json_object_set_new(task, "result", object_or_null(t->result))) {
         json_decref(task);
         return NULL;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "call_rules.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -100,6 +101,15 @@ int service_check_types(const struct config *config, struct err *err)
                 TASK_TYPE_MAX - 1);
     }
     return 0;
+}
+
+int service_check_settings(const struct config *config, struct err *err)
+{
+    int rc = service_check_types(config, err);
+
+    if (!rc)
+        rc = secrets_check_key(config, err);
+    return rc ? rc : call_rules_check_settings(config, err);
 }
 
 enum { ROUNDS_MAX = 3 + PROBE__COUNT };

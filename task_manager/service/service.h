@@ -27,6 +27,9 @@ struct service_parts {
 
 /* E_BAD_VALUE when TASK_TYPES holds a word that is no name. */
 int service_check_types(const struct config *config, struct err *err);
+/* All settings of this room that can be wrong: TASK_TYPES, SECRET_KEY, and what tasks may call
+ * (REPO_HOSTS, CALL_HOSTS, ALLOW_NETWORKS). */
+int service_check_settings(const struct config *config, struct err *err);
 
 int service_start(const struct service_parts *parts, struct service **ret, struct err *err);
 

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "retry.h"
+#include "seal.h"
 #include "service.h"
 
 struct claim_hub;
@@ -22,6 +23,7 @@ struct rounds {
 struct submit_job {
     struct submit_job *next;
     struct submission item;                 /* what it points at stays until the answer */
+    char *sealed_params;                    /* what it points at, when there are secrets */
     void (*answer)(struct submit_job *job); /* NULL: somebody waits for is_done */
     bool is_done;
     int rc; /* the outcome: rc and err, or result */
@@ -70,6 +72,8 @@ struct service {
     atomic_bool stopping; /* not ready any more */
     /* From the last count; waiting moves along with what this manager does meanwhile. */
     atomic_llong waiting, outbox, outbox_oldest_ms;
+    struct seal_key secret_key; /* of secrets.c, and once it is there: */
+    bool has_secret_key;
 };
 
 void rounds_init(struct rounds *r);
@@ -134,6 +138,16 @@ int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err);
 int sweep_attempt(struct service *s, const char *task_id, int attempt, struct err *err);
 /* The files of tasks whose rows are gone. */
 int sweep_purged(struct service *s, const struct purged *items, size_t count, struct err *err);
+
+/* -- secrets in params (secrets.c) -- */
+
+int secrets_check_key(const struct config *config, struct err *err);
+/* *ret_sealed: params with their secrets sealed, free() it; NULL when there are none. */
+int secrets_seal(struct service *s, const char *type, const char *params, char **ret_sealed,
+                 struct err *err);
+/* Opens them in *params (malloc'ed, may be NULL). Those that this server cannot open stay
+ * sealed: the job will say so. */
+void secrets_open(struct service *s, const char *type, char **params);
 
 int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);
 int claim_hub_start(struct claim_hub *hub, struct err *err);
