@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "buf.h"
+#include "expect.h"
 #include "parquet.h"
 #include "sha256.h"
 
-enum { HEX_MAX = 32, COLUMNS_MAX = 8, MIB = 1024 * 1024 };
+enum { COLUMNS_MAX = 8, MIB = 1024 * 1024 };
 
 struct out {
     struct parquet *parquet;
@@ -29,10 +29,7 @@ static struct err err;
 
 static void check(int rc)
 {
-    if (rc == 0)
-        return;
-    fprintf(stderr, "parquet_cases: %s\n", err.text);
-    exit(1);
+    expect_ok(rc, &err);
 }
 
 /* xorshift64*: the same numbers everywhere. */
@@ -82,24 +79,9 @@ static void next(struct out *o, uint64_t bytes)
     o->at = o->row_bytes = 0;
 }
 
-static void expect_bytes(struct out *o, const void *bytes, size_t len)
-{
-    const unsigned char *at = bytes;
-    char hex[SHA256_TEXT_MAX];
-
-    fprintf(o->expected, "%zu:", len);
-    if (len > HEX_MAX) {
-        check(sha256_hex(bytes, len, hex, &err));
-        fputs(hex, o->expected);
-        return;
-    }
-    for (size_t i = 0; i < len; i++)
-        fprintf(o->expected, "%02x", at[i]);
-}
-
 static void put(struct out *o, const void *bytes, size_t len)
 {
-    expect_bytes(o, bytes, len);
+    expect_bytes(o->expected, bytes, len);
     check(parquet_put_bytes(o->parquet, o->at, bytes, len, 1, &err));
     next(o, len);
 }
@@ -112,7 +94,7 @@ static void put_text(struct out *o, const char *text)
 /* In pieces of odd sizes. */
 static void put_large(struct out *o, const char *bytes, size_t len)
 {
-    expect_bytes(o, bytes, len);
+    expect_bytes(o->expected, bytes, len);
     check(parquet_begin_large(o->parquet, o->at, len, &err));
     for (size_t done = 0; done < len;) {
         size_t step = 1 + (size_t)below(o, 700000);
@@ -124,26 +106,12 @@ static void put_large(struct out *o, const char *bytes, size_t len)
     next(o, len);
 }
 
-static void expect_number(struct out *o, __int128 n)
-{
-    unsigned __int128 left = n < 0 ? -(unsigned __int128)n : (unsigned __int128)n;
-    char text[48];
-    size_t at = sizeof text - 1;
-
-    text[at] = '\0';
-    do {
-        text[--at] = (char)('0' + (int)(left % 10));
-        left /= 10;
-    } while (left);
-    fprintf(o->expected, "%s%s", n < 0 ? "-" : "", text + at);
-}
-
 static void put_number(struct out *o, __int128 n)
 {
     int64_t whole = (int64_t)n;
     int32_t day = (int32_t)n;
 
-    expect_number(o, n);
+    expect_number(o->expected, n);
     switch (o->columns[o->at].type) {
     case PARQUET_INT64:
         check(parquet_put_int64(o->parquet, o->at, &whole, 1, &err));

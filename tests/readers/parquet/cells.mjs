@@ -1,4 +1,4 @@
-// What the three readers share: a row as a line of text, as cases.c writes what is expected.
+// What the three readers share: a row as a line of text, as expect.h tells.
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 
@@ -35,12 +35,12 @@ export class Lines {
     }
 }
 
-// read_x.mjs FILE OUT
+// read_x.mjs OUT FILE...
 export async function main(read) {
-    const [file, out] = process.argv.slice(2);
+    const [out, ...files] = process.argv.slice(2);
     const lines = new Lines(out);
     try {
-        await read(file, lines);
+        for (const file of files) await read(file, lines);
         lines.end();
     } catch (error) {
         console.error(String(error?.stack ?? error));

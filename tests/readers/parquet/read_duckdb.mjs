@@ -1,4 +1,4 @@
-// The rows of a Parquet file as DuckDB reads them: read_duckdb.mjs FILE OUT
+// The rows of Parquet files as DuckDB reads them: read_duckdb.mjs OUT FILE...
 //
 // Text comes as bytes: what makes JavaScript strings of it drops a byte order mark.
 import { createRequire } from 'node:module';

@@ -1,4 +1,4 @@
-// The rows of a Parquet file as hyparquet reads them: read_hyparquet.mjs FILE OUT
+// The rows of Parquet files as hyparquet reads them: read_hyparquet.mjs OUT FILE...
 //
 // hyparquet makes floating point numbers of decimals; so that no digit is lost their column is
 // read as the bytes that it holds. Text comes as bytes too: decoding it would drop a byte order

@@ -1,4 +1,4 @@
-// The rows of a Parquet file as polars reads them: read_polars.mjs FILE OUT
+// The rows of Parquet files as polars reads them: read_polars.mjs OUT FILE...
 //
 // Its JavaScript side knows no binary values, so polars makes lists of small numbers of them;
 // numbers come as text, so that none loses digits on the way.

@@ -25,6 +25,7 @@ def quietly(command, **options):
         raise Failed(f"{command[0]}: {error}") from error
     if done.returncode != 0:
         raise Failed(f"{' '.join(map(str, command))} failed:\n{(done.stdout + done.stderr)[-3000:]}")
+    return done.stdout
 
 
 def fetch():
@@ -46,10 +47,10 @@ def fetch():
         mark.write_text(wanted, encoding="utf-8")
 
 
-def read(reader, source, target):
-    """Writes the rows of the Parquet file as lines, as cases.c does."""
+def read(reader, sources, target):
+    """Writes the rows of the Parquet files, one after the other, as lines as expect.h tells."""
     environment = dict(os.environ, READERS=str(FOLDER))
-    quietly(["node", "--max-old-space-size=6000", HERE / f"read_{reader}.mjs", source, target], env=environment,
+    quietly(["node", "--max-old-space-size=6000", HERE / f"read_{reader}.mjs", target, *sources], env=environment,
             timeout=900)
 
 
