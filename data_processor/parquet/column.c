@@ -158,6 +158,15 @@ static int append_null(struct column *c, struct err *err)
 
 /* -- the dictionary and its end -- */
 
+/* Three of four of so many first values are new: it will not pay. (Not a share of the values
+ * there are by now: that would depend on how they were put in.) */
+enum { TRIAL = 8192, TRIAL_MOST = TRIAL / 4 * 3 };
+
+static bool is_hopeless(const struct column *c, size_t values_before)
+{
+    return values_before < TRIAL && c->indexes.count >= TRIAL && c->dict.count > TRIAL_MOST;
+}
+
 /* Does it make the chunk smaller? A dictionary of values that hardly repeat costs more than it
  * saves, and readers have to look up each. */
 static bool dict_pays(const struct column *c)
@@ -273,9 +282,12 @@ static int put(struct column *c, const void *bytes, size_t len, const __int128 *
 
     c->rows += times;
     if (!c->plain) {
+        size_t before = c->indexes.count;
         int64_t indexed = index_value(c, bytes, len, number, times);
-        if (indexed != DICT_FULL)
-            return indexed == 0 ? 0 : no_memory(err);
+        if (indexed == DICT_NO_MEMORY)
+            return no_memory(err);
+        if (indexed == 0)
+            return is_hopeless(c, before) ? leave_dict(c, err) : 0;
         rc = leave_dict(c, err);
     }
     note(c, bytes, len, number);

@@ -44,11 +44,16 @@ static uint64_t word_at(const char *at, size_t len)
     return word;
 }
 
+/* Numbers differ in few bits, which one multiplication spreads. */
 static uint64_t hash_of(const struct dict *d, const char *bytes, size_t len)
 {
     static const uint64_t odd = UINT64_C(0x9E3779B97F4A7C15);
     uint64_t hash = d->seed ^ len;
 
+    if (d->width == sizeof hash)
+        return fold(word_at(bytes, sizeof hash) ^ hash, odd);
+    if (d->width == sizeof(uint32_t))
+        return fold(word_at(bytes, sizeof(uint32_t)) ^ hash, odd);
     for (; len > sizeof hash; bytes += sizeof hash, len -= sizeof hash)
         hash = fold(hash ^ word_at(bytes, sizeof hash), odd);
     return fold(fold(hash ^ word_at(bytes, len), odd), d->seed | 1);
@@ -70,6 +75,10 @@ static bool is_value(const struct dict *d, uint32_t number, const char *bytes, s
     size_t known_len;
     const char *known = dict_value(d, number, &known_len);
 
+    if (d->width == sizeof(uint64_t)) /* compilers make one comparison of it */
+        return memcmp(known, bytes, sizeof(uint64_t)) == 0;
+    if (d->width == sizeof(uint32_t))
+        return memcmp(known, bytes, sizeof(uint32_t)) == 0;
     return known_len == len && memcmp(known, bytes, len) == 0;
 }
 
