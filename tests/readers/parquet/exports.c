@@ -1,11 +1,12 @@
 /* exports.c - fills a container, has the job parquet_export make Parquet of it, and says what
  * readers must find.
  *
- *   parquet_exports NAME single|blobs FOLDER EXPECTED
+ *   parquet_exports NAME single|blobs|fill FOLDER EXPECTED
  *   parquet_exports list
  *
- * FOLDER becomes an object store. Prints the paths of the files in order, and on standard error
- * the most memory that the job held. EXPECTED is as expect.h says. */
+ * FOLDER becomes an object store (fill: with the container in it, and no more). Prints the
+ * paths of the files in order, and on standard error the most memory that the job held.
+ * EXPECTED is as expect.h says. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,7 +215,8 @@ int main(int argc, char **argv)
     const struct set *set = argc == 5 ? find(argv[1]) : NULL;
     FILE *expected = set ? fopen(argv[4], "wb") : NULL;
     if (!expected) {
-        fprintf(stderr, "usage: parquet_exports list | NAME single|blobs FOLDER EXPECTED\n");
+        fprintf(stderr,
+                "usage: parquet_exports list | NAME single|blobs|fill FOLDER EXPECTED\n");
         return 2;
     }
     snprintf(url, sizeof url, "file:%s", argv[3]);
@@ -229,5 +231,7 @@ int main(int argc, char **argv)
     }
     if (waitpid(pid, &status, 0) != pid || status != 0)
         return 1;
+    if (strcmp(argv[2], "fill") == 0)
+        return 0;
     return export(set, url, strcmp(argv[2], "single") == 0, argv[3]);
 }
