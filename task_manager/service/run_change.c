@@ -211,6 +211,7 @@ static int draft_resume(struct service *s, struct run *r, int index, struct run_
 {
     struct run_def *def = NULL;
 
+    assert(d);
     run_draft_init(d, r, actor);
     d->change.is_cancelling = false;
     d->change.detail = "resumed";
@@ -220,7 +221,6 @@ static int draft_resume(struct service *s, struct run *r, int index, struct run_
         d->change.at = index;
         return 0;
     }
-    assert(r->steps);
     for (size_t i = (size_t)index; i < r->step_count; i++) { /* they are not to be read */
         free(r->steps[i].output);
         r->steps[i].output = NULL;

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -468,6 +469,13 @@ void id_or_none(char id[ID_TEXT_MAX])
 {
     if (strspn(id, "0-") == ID_TEXT_MAX - 1)
         id[0] = '\0';
+}
+
+void key_folder(const char *key, char ret_folder[ARTIFACT_KEY_MAX])
+{
+    const char *slash = strrchr(key, '/');
+
+    snprintf(ret_folder, ARTIFACT_KEY_MAX, "%.*s", slash ? (int)(slash - key) + 1 : 0, key);
 }
 
 size_t store_fit(const char *text, size_t size)
