@@ -10,8 +10,7 @@
 
 enum { TRIES = 5, WAIT_BASE_MS = 20, WAIT_CAP_MS = 500, GIVE_UP_MS = 10000, SHARDS = 16 };
 
-/* Sleeps before another try; false when there is to be none. */
-static bool wait_for_try(unsigned tries, int64_t began_ms)
+bool my_wait_for_try(unsigned tries, int64_t began_ms)
 {
     if (tries + 1 >= TRIES || clock_mono_ms() - began_ms > GIVE_UP_MS)
         return false;
@@ -144,7 +143,7 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
             return 0;
         if (ret_lost && ret_lost->seq)
             return -E_UNKNOWN_OUTCOME;
-        if ((fault != FAULT_RETRY && fault != FAULT_LINK) || !wait_for_try(tries, began_ms))
+        if ((fault != FAULT_RETRY && fault != FAULT_LINK) || !my_wait_for_try(tries, began_ms))
             return rc;
     }
 }
@@ -183,7 +182,7 @@ int my_read(struct store_mysql *s, my_body *body, void *arg, struct err *err)
         if (c)
             my_give_back(s, c, is_broken(c));
         if (!rc || (fault != FAULT_RETRY && fault != FAULT_LINK) ||
-            !wait_for_try(tries, began_ms))
+            !my_wait_for_try(tries, began_ms))
             return rc;
     }
 }
