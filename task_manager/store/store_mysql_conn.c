@@ -42,6 +42,14 @@ static const struct {
     {ER_NET_READ_INTERRUPTED, FAULT_LINK, -E_UNAVAILABLE},
     {ER_NET_ERROR_ON_WRITE, FAULT_LINK, -E_UNAVAILABLE},
     {ER_NET_WRITE_INTERRUPTED, FAULT_LINK, -E_UNAVAILABLE},
+    /* A server that is not, or no longer, the one to write to: a Galera node without its
+     * cluster (it says "unknown command"), a replica. Behind the same address there may be
+     * another by now, so its connections are of no more use. */
+    {ER_UNKNOWN_COM_ERROR, FAULT_LINK, -E_UNAVAILABLE},
+    {ER_OPTION_PREVENTS_STATEMENT, FAULT_LINK, -E_UNAVAILABLE},
+    {ER_READ_ONLY_MODE, FAULT_LINK, -E_UNAVAILABLE},
+    /* A Galera node that lost its cluster meanwhile; the others may have the transaction. */
+    {ER_ERROR_DURING_COMMIT, FAULT_LINK, -E_UNAVAILABLE},
     {ER_DISK_FULL, FAULT_FINAL, -E_NO_SPACE},
     {ER_RECORD_FILE_FULL, FAULT_FINAL, -E_NO_SPACE},
     {ER_OUTOFMEMORY, FAULT_FINAL, -E_NO_MEMORY},
@@ -55,9 +63,7 @@ static const struct {
     {ER_DBACCESS_DENIED_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
     {ER_ACCESS_DENIED_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
     {ER_BAD_DB_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
-    {ER_NO_SUCH_TABLE, FAULT_FINAL, -E_UNAVAILABLE},             /* not migrated yet */
-    {ER_OPTION_PREVENTS_STATEMENT, FAULT_FINAL, -E_UNAVAILABLE}, /* read only */
-    {ER_ERROR_DURING_COMMIT, FAULT_FINAL, -E_UNAVAILABLE},
+    {ER_NO_SUCH_TABLE, FAULT_FINAL, -E_UNAVAILABLE}, /* not migrated yet */
 };
 
 enum my_fault my_fault_of(unsigned error)
