@@ -149,6 +149,26 @@ static void set_options(MYSQL *my, const struct my_limits *limits)
     mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
 }
 
+/* In a Galera cluster a node may be some transactions behind another. What one manager has told
+ * a client or a worker, the next must know on its own node, else it would call a task unknown
+ * or a report stale. So there each transaction, and each read outside one, waits until what was
+ * committed anywhere before is here. (Writes need no such care: what was decided on old rows
+ * fails at COMMIT, as a deadlock, and is redone.) */
+static int wait_for_nodes(struct my_conn *c, struct err *err)
+{
+    static const char ask[] = "SHOW SESSION VARIABLES LIKE 'wsrep_on'";
+    int rc = my_exec(c, ask, err);
+    if (rc)
+        return rc;
+    MYSQL_RES *rows = mysql_store_result(c->my);
+    if (!rows)
+        return my_fail(c, NULL, "say whether it is in a cluster", err);
+    MYSQL_ROW row = mysql_fetch_row(rows);
+    bool is_node = row && row[1] && strcmp(row[1], "ON") == 0;
+    mysql_free_result(rows);
+    return is_node ? my_exec(c, "SET SESSION wsrep_sync_wait = 1", err) : 0;
+}
+
 static int set_session(struct my_conn *c, const struct my_limits *limits, struct err *err)
 {
     char sql[256];
@@ -162,7 +182,8 @@ static int set_session(struct my_conn *c, const struct my_limits *limits, struct
              "ERROR_FOR_DIVISION_BY_ZERO', time_zone = '+00:00', autocommit = 1,"
              " innodb_lock_wait_timeout = %u",
              limits->lock_wait_s);
-    return my_exec(c, sql, err);
+    rc = my_exec(c, sql, err);
+    return rc ? rc : wait_for_nodes(c, err);
 }
 
 int my_connect(const struct my_address *a, const struct my_limits *limits, struct my_conn **ret,
