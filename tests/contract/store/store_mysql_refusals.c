@@ -101,6 +101,51 @@ static void what_lost_to_another_node_is_done_again(void **state)
     assert_int_equal(ask_number(f, "SELECT COUNT(*) FROM event"), 1);
 }
 
+static void check_claimed_once(struct fixture *f, int tasks)
+{
+    char sql[160];
+
+    snprintf(sql, sizeof sql,
+             "SELECT COUNT(*) = %d AND MIN(attempt) = 1 AND MAX(attempt) = 1 AND"
+             " COUNT(DISTINCT token) = %d FROM task WHERE state = 1",
+             tasks, tasks);
+    assert_int_equal(ask_number(f, sql), 1);
+    assert_int_equal(ask_number(f, "SELECT COUNT(*) FROM event WHERE to_state = 1"), tasks);
+}
+
+/* Each claim loses once. It takes other tasks then, of those that wait, and at last it has had
+ * every one, once. */
+static void a_claim_that_lost_takes_others_and_none_twice(void **state)
+{
+    enum { TASKS = 150, LIMIT = 70 };
+    struct fixture *f = *state;
+    const char *queues[] = {"q"};
+    const struct claim claim = {
+        .queues = queues, .queue_count = 1, .limit = LIMIT, .worker = "w", .lease_ms = 60000};
+    static struct claimed got[LIMIT];
+    char id[ID_TEXT_MAX];
+    size_t count = 1;
+    int rounds = 0;
+
+    for (int i = 0; i < TASKS; i++)
+        submit_to(f->s, "q", 0, id);
+    refuse_events(f, 1213, true);
+    for (; count; rounds++) {
+        help_sql(f, "DROP TRIGGER refusal");
+        help_sql(f, "DROP TABLE tries");
+        store_close(f->s); /* connections that were not refused yet */
+        assert_ok(store_open(f->url, 4, &f->s, err));
+        refuse_events(f, 1213, true);
+        assert_ok(store_claim(f->s, &claim, got, &count, err));
+        for (size_t i = 0; i < count; i++) {
+            assert_int_equal(got[i].task.state, TASK_PROCESSING);
+            task_release(&got[i].task);
+        }
+    }
+    assert_int_equal(rounds, 4); /* 70, 70, 10 and none */
+    check_claimed_once(f, TASKS);
+}
+
 /* The other one has recorded the migration just before, on a node whose lock is not ours. */
 static void an_upgrade_goes_on_when_another_node_was_faster(void **state)
 {
@@ -129,6 +174,7 @@ int main(void)
         on_ready(a_primary_that_became_a_replica_is_unavailable),
         on_ready(a_server_in_read_only_mode_is_unavailable),
         on_ready(what_lost_to_another_node_is_done_again),
+        on_ready(a_claim_that_lost_takes_others_and_none_twice),
         on_empty(an_upgrade_goes_on_when_another_node_was_faster),
     };
     int unavailable = help_available();
