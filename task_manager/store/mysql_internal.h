@@ -176,8 +176,9 @@ struct store_mysql {
     struct my_conn *ping_conn;
 };
 
-/* Sleeps before another try; false when there is to be none. */
-bool my_wait_for_try(unsigned tries, int64_t began_ms);
+/* Sleeps before another try; false when after this fault, and so many tries, there is to be
+ * none. */
+bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms);
 
 typedef int my_body(struct my_conn *c, void *arg, struct err *err);
 

@@ -217,7 +217,7 @@ static int migrate(struct store_mysql *s,
     for (unsigned tries = 0; !rc; tries++) {
         c->error = 0;
         rc = run(&migrations_mysql, &driver, c, err);
-        if (!rc || !was_disturbed(c->error) || !my_wait_for_try(tries, began_ms))
+        if (!rc || !was_disturbed(c->error) || !my_wait_for_try(FAULT_RETRY, tries, began_ms))
             break;
         rc = 0;
     }

@@ -8,11 +8,23 @@
 #include "clock.h"
 #include "failpoint.h"
 
-enum { TRIES = 5, WAIT_BASE_MS = 20, WAIT_CAP_MS = 500, GIVE_UP_MS = 10000, SHARDS = 16 };
+/* A server that is away is soon said to be; who lost to others, maybe again and again to those
+ * on another node of a cluster, tries longer. */
+enum {
+    TRIES = 5,
+    CONFLICT_TRIES = 10,
+    WAIT_BASE_MS = 20,
+    WAIT_CAP_MS = 500,
+    GIVE_UP_MS = 10000,
+    SHARDS = 16
+};
 
-bool my_wait_for_try(unsigned tries, int64_t began_ms)
+bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms)
 {
-    if (tries + 1 >= TRIES || clock_mono_ms() - began_ms > GIVE_UP_MS)
+    const unsigned most = fault == FAULT_RETRY ? CONFLICT_TRIES : TRIES;
+
+    if ((fault != FAULT_RETRY && fault != FAULT_LINK) || tries + 1 >= most ||
+        clock_mono_ms() - began_ms > GIVE_UP_MS)
         return false;
     int64_t ms = backoff_ms(WAIT_BASE_MS, WAIT_CAP_MS, tries);
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -143,7 +155,7 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
             return 0;
         if (ret_lost && ret_lost->seq)
             return -E_UNKNOWN_OUTCOME;
-        if ((fault != FAULT_RETRY && fault != FAULT_LINK) || !my_wait_for_try(tries, began_ms))
+        if (!my_wait_for_try(fault, tries, began_ms))
             return rc;
     }
 }
@@ -181,8 +193,7 @@ int my_read(struct store_mysql *s, my_body *body, void *arg, struct err *err)
         enum my_fault fault = fault_in(c, error);
         if (c)
             my_give_back(s, c, is_broken(c));
-        if (!rc || (fault != FAULT_RETRY && fault != FAULT_LINK) ||
-            !my_wait_for_try(tries, began_ms))
+        if (!rc || !my_wait_for_try(fault, tries, began_ms))
             return rc;
     }
 }
