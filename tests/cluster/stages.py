@@ -67,7 +67,7 @@ class Stage:
 
 
 def back(stage, *nodes):
-    stage.result.restarted = True
+    stage.result.restarted = nodes[0] in stage.galera.nodes
     began = time.monotonic()
     for node in nodes:
         node.restart()
