@@ -1,6 +1,7 @@
 """daemons.py - Segue's programs on the cluster, and the proxy in front of them."""
 
 import os
+import socket
 
 
 import load
@@ -47,7 +48,8 @@ class Proxy(Process):
     def __init__(self, folder, managers, nodes):
         super().__init__("haproxy", folder)
         self.http, self.database = free_port(), free_port()
-        lines = ["defaults", " timeout connect 2s", " timeout client 60s", " timeout server 60s",
+        self.control = folder / "haproxy.sock"
+        lines = ["global", f" stats socket {self.control} level admin", "defaults", " timeout connect 2s", " timeout client 60s", " timeout server 60s",
                  "listen managers", f" bind 127.0.0.1:{self.http}", " mode http",
                  " balance roundrobin", " option httpchk GET /readyz", " option redispatch",
                  " default-server inter 500ms fall 2 rise 1"]
@@ -71,6 +73,15 @@ class Proxy(Process):
             return load.call(self.address, "GET", "/healthz")[0] == 200
         except load.LOST:
             return False
+
+    def tell(self, *commands):
+        """Through its socket; one connection for each command."""
+        for command in commands:
+            with socket.socket(socket.AF_UNIX) as link:
+                link.connect(str(self.control))
+                link.sendall(command.encode() + b"\n")
+                while link.recv(4096):
+                    pass
 
     def database_url(self, node):
         return node.url.replace(str(node.port), str(self.database))

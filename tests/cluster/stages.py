@@ -223,6 +223,29 @@ def failover(stage):
     segue.proxy.stop()
 
 
+def switch(stage):
+    """The proxy moves from one node to the other again and again and cuts the links, while both
+    nodes live: a COMMIT goes on where nobody hears of it, and is asked about on another node."""
+    segue, (one, two, _) = stage.segue, stage.galera.nodes
+    segue.proxy.start()
+    direct = [m.settings["DATABASE_URL"] for m in segue.managers]
+    segue.restart_managers([segue.proxy.database_url(one)] * 2)
+    stage.load()
+    until, moves = time.monotonic() + stage.args.seconds, 0
+    while time.monotonic() < until:
+        away, there = (one, two) if moves % 2 == 0 else (two, one)
+        segue.proxy.tell(f"enable server database/{there.name}",
+                         f"disable server database/{away.name}",
+                         f"shutdown sessions server database/{away.name}")
+        moves += 1
+        time.sleep(0.15)
+    segue.proxy.tell(f"enable server database/{one.name}", f"enable server database/{two.name}")
+    stage.finish()
+    stage.note(f"the proxy moved {moves} times and cut all links each time")
+    segue.restart_managers(direct)
+    segue.proxy.stop()
+
+
 ALL = (
     ("works", "nothing is broken", works),
     ("rabbit", "the queue's leader is killed and comes back", rabbit),
@@ -232,6 +255,7 @@ ALL = (
     ("minority", "two of three database nodes are killed and come back", minority),
     ("address", "both managers behind one address, one is killed and comes back", address),
     ("failover", "both managers on the database's proxy, its node is killed", failover),
+    ("switch", "the database's proxy moves between two nodes that live", switch),
 )
 
 
