@@ -149,23 +149,42 @@ static void set_options(MYSQL *my, const struct my_limits *limits)
     mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
 }
 
+/* Servers of a cluster count their rows in steps of their number (auto_increment_increment):
+ * each has shards of its own then, so that no two write the same counter at once. */
+static unsigned shard_of(unsigned long session, unsigned long nodes, unsigned long node)
+{
+    if (nodes < 1 || nodes > MY_SHARDS)
+        nodes = 1;
+    return (unsigned)((node + nodes - 1) % nodes + nodes * (session % (MY_SHARDS / nodes)));
+}
+
 /* In a Galera cluster a node may be some transactions behind another. What one manager has told
  * a client or a worker, the next must know on its own node, else it would call a task unknown
  * or a report stale. So there each transaction, and each read outside one, waits until what was
  * committed anywhere before is here. (Writes need no such care: what was decided on old rows
  * fails at COMMIT, as a deadlock, and is redone.) */
-static int wait_for_nodes(struct my_conn *c, struct err *err)
+static int join_cluster(struct my_conn *c, struct err *err)
 {
-    static const char ask[] = "SHOW SESSION VARIABLES LIKE 'wsrep_on'";
+    static const char ask[] =
+        "SHOW SESSION VARIABLES WHERE Variable_name IN"
+        " ('wsrep_on', 'auto_increment_increment', 'auto_increment_offset')";
+    unsigned long nodes = 1, node = 1;
+    bool is_node = false;
+
     int rc = my_exec(c, ask, err);
     if (rc)
         return rc;
     MYSQL_RES *rows = mysql_store_result(c->my);
     if (!rows)
         return my_fail(c, NULL, "say whether it is in a cluster", err);
-    MYSQL_ROW row = mysql_fetch_row(rows);
-    bool is_node = row && row[1] && strcmp(row[1], "ON") == 0;
+    for (MYSQL_ROW row; (row = mysql_fetch_row(rows)) && row[0] && row[1];) {
+        if (strcmp(row[0], "wsrep_on") == 0)
+            is_node = strcmp(row[1], "ON") == 0;
+        else
+            *(strstr(row[0], "_offset") ? &node : &nodes) = strtoul(row[1], NULL, 10);
+    }
     mysql_free_result(rows);
+    c->shard = shard_of(mysql_thread_id(c->my), nodes, node);
     return is_node ? my_exec(c, "SET SESSION wsrep_sync_wait = 1", err) : 0;
 }
 
@@ -183,7 +202,7 @@ static int set_session(struct my_conn *c, const struct my_limits *limits, struct
              " innodb_lock_wait_timeout = %u",
              limits->lock_wait_s);
     rc = my_exec(c, sql, err);
-    return rc ? rc : wait_for_nodes(c, err);
+    return rc ? rc : join_cluster(c, err);
 }
 
 int my_connect(const struct my_address *a, const struct my_limits *limits, struct my_conn **ret,

@@ -15,8 +15,7 @@ enum {
     CONFLICT_TRIES = 10,
     WAIT_BASE_MS = 20,
     WAIT_CAP_MS = 500,
-    GIVE_UP_MS = 10000,
-    SHARDS = 16
+    GIVE_UP_MS = 10000
 };
 
 bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms)
@@ -78,7 +77,6 @@ static void roll_back(struct my_conn *c)
  * nobody holds these rows for longer than a COMMIT. */
 static int write_tally(struct my_conn *c, struct err *err)
 {
-    const int64_t shard = (int64_t)(mysql_thread_id(c->my) % SHARDS);
     int rc = tally_settle(&c->tally, err);
 
     for (size_t from = 0, n; from < c->tally.count && !rc; from += n) {
@@ -86,7 +84,7 @@ static int write_tally(struct my_conn *c, struct err *err)
         n = my_begin_rows(&q, c, MY_TALLY_ADD, c->tally.count - from);
         for (size_t i = from; i < from + n; i++) {
             const struct tally_item *item = &c->tally.items[i];
-            my_int(&q, shard);
+            my_int(&q, c->shard);
             my_int(&q, item->state);
             my_text(&q, item->type);
             my_text(&q, item->queue);
