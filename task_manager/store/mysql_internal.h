@@ -51,6 +51,9 @@ union my_value {
     uint8_t id[ID_BYTES];
 };
 
+/* Into how many rows a counter of tasks is split. */
+enum { MY_SHARDS = 16 };
+
 struct my_conn {
     MYSQL *my;
     MYSQL_STMT *stmts[MY__COUNT]; /* prepared at first use, gone with the connection */
@@ -60,6 +63,7 @@ struct my_conn {
     unsigned in_room;
     unsigned error;             /* number of the last failure, 0 for none */
     bool spoiled;               /* a ROLLBACK failed: not to be used again */
+    unsigned shard;             /* of the counters of tasks */
     int64_t probe_seq;          /* the last event this transaction wrote, 0 for none */
     char probe_id[ID_TEXT_MAX]; /* and the task it is about, */
     bool probe_is_run;          /* or the run */
@@ -175,6 +179,10 @@ struct store_mysql {
     pthread_mutex_t ping_lock; /* of ping_conn, which has short timeouts of its own */
     struct my_conn *ping_conn;
 };
+
+/* Sleeps before another try; false when after this fault, and so many tries, there is to be
+ * none. */
+bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms);
 
 typedef int my_body(struct my_conn *c, void *arg, struct err *err);
 

@@ -8,12 +8,22 @@
 #include "clock.h"
 #include "failpoint.h"
 
-enum { TRIES = 5, WAIT_BASE_MS = 20, WAIT_CAP_MS = 500, GIVE_UP_MS = 10000, SHARDS = 16 };
+/* A server that is away is soon said to be; who lost to others, maybe again and again to those
+ * on another node of a cluster, tries longer. */
+enum {
+    TRIES = 5,
+    CONFLICT_TRIES = 10,
+    WAIT_BASE_MS = 20,
+    WAIT_CAP_MS = 500,
+    GIVE_UP_MS = 10000
+};
 
-/* Sleeps before another try; false when there is to be none. */
-static bool wait_for_try(unsigned tries, int64_t began_ms)
+bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms)
 {
-    if (tries + 1 >= TRIES || clock_mono_ms() - began_ms > GIVE_UP_MS)
+    const unsigned most = fault == FAULT_RETRY ? CONFLICT_TRIES : TRIES;
+
+    if ((fault != FAULT_RETRY && fault != FAULT_LINK) || tries + 1 >= most ||
+        clock_mono_ms() - began_ms > GIVE_UP_MS)
         return false;
     int64_t ms = backoff_ms(WAIT_BASE_MS, WAIT_CAP_MS, tries);
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -67,7 +77,6 @@ static void roll_back(struct my_conn *c)
  * nobody holds these rows for longer than a COMMIT. */
 static int write_tally(struct my_conn *c, struct err *err)
 {
-    const int64_t shard = (int64_t)(mysql_thread_id(c->my) % SHARDS);
     int rc = tally_settle(&c->tally, err);
 
     for (size_t from = 0, n; from < c->tally.count && !rc; from += n) {
@@ -75,7 +84,7 @@ static int write_tally(struct my_conn *c, struct err *err)
         n = my_begin_rows(&q, c, MY_TALLY_ADD, c->tally.count - from);
         for (size_t i = from; i < from + n; i++) {
             const struct tally_item *item = &c->tally.items[i];
-            my_int(&q, shard);
+            my_int(&q, c->shard);
             my_int(&q, item->state);
             my_text(&q, item->type);
             my_text(&q, item->queue);
@@ -144,7 +153,7 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
             return 0;
         if (ret_lost && ret_lost->seq)
             return -E_UNKNOWN_OUTCOME;
-        if ((fault != FAULT_RETRY && fault != FAULT_LINK) || !wait_for_try(tries, began_ms))
+        if (!my_wait_for_try(fault, tries, began_ms))
             return rc;
     }
 }
@@ -182,8 +191,7 @@ int my_read(struct store_mysql *s, my_body *body, void *arg, struct err *err)
         enum my_fault fault = fault_in(c, error);
         if (c)
             my_give_back(s, c, is_broken(c));
-        if (!rc || (fault != FAULT_RETRY && fault != FAULT_LINK) ||
-            !wait_for_try(tries, began_ms))
+        if (!rc || !my_wait_for_try(fault, tries, began_ms))
             return rc;
     }
 }
