@@ -129,9 +129,22 @@ static int build_child_args(const struct config *c, unsigned slots, struct child
     return 0;
 }
 
+enum { SECRET_MAX_BYTES = 4200 };
+
+/* In the environment, since everybody may read a process's flags. */
+static int build_secret(const struct config *c, char ret_text[SECRET_MAX_BYTES],
+                        struct err *err)
+{
+    if (snprintf(ret_text, SECRET_MAX_BYTES, "AZURE_STORAGE_CONNECTION_STRING=%s",
+                 c->azure_connection) >= SECRET_MAX_BYTES)
+        return err_set(err, -E_BAD_VALUE, "AZURE_STORAGE_CONNECTION_STRING: too long");
+    return 0;
+}
+
 struct plan {
     struct runtime_options options;
     struct child_args args;
+    char secret[SECRET_MAX_BYTES];
     char worker[TASK_WORKER_MAX];
 };
 
@@ -145,6 +158,7 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         .slots = c->slots > 0 ? (unsigned)c->slots : core_count(),
         .program = "/proc/self/exe",
         .slot_args = ret->args.list,
+        .slot_secret = ret->secret,
         .kill_grace_ms = c->kill_grace_ms,
         .health_socket = c->health_socket,
         .health_after_ms = c->health_after_ms,
@@ -157,6 +171,8 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         rc = read_name(c, ret->worker, err);
     if (!rc)
         rc = build_child_args(c, ret->options.slots, &ret->args, err);
+    if (!rc)
+        rc = build_secret(c, ret->secret, err);
     return rc;
 }
 
@@ -186,6 +202,8 @@ int app_check(const struct config *c, struct err *err)
             err_wrap(err, "TASK_MANAGER_URL");
         http_client_free(http);
     }
+    if (!rc && container_check_settings(c->azure_connection, err) != 0)
+        rc = err_wrap(err, "AZURE_STORAGE_CONNECTION_STRING");
     if (!rc && objstore_check_url(c->storage_url, err) != 0)
         rc = err_wrap(err, "STORAGE_URL");
     if (!rc)
@@ -215,9 +233,9 @@ static int follow_parent(int64_t parent, struct err *err)
 }
 
 /* Fails early, and with one clear sentence, for what every slot would fail for. */
-static int open_store(const char *url, struct objstore **ret, struct err *err)
+static int open_store(const struct config *c, struct objstore **ret, struct err *err)
 {
-    if (objstore_open(url, ret, err) != 0)
+    if (objstore_open_on(c->storage_url, c->azure_connection, ret, err) != 0)
         return err_wrap(err, "STORAGE_URL");
     log_info("worker.store", LOG_S("path", objstore_place(*ret)));
     return 0;
@@ -235,9 +253,9 @@ int app_work(const struct config *c)
     if (!rc)
         rc = make_plan(c, &plan, &err);
     if (!rc)
-        rc = open_store(c->storage_url, &plan.options.store, &err);
-    if (!rc)
         rc = http_client_global_init(&err);
+    if (!rc)
+        rc = open_store(c, &plan.options.store, &err);
     if (!rc)
         rc = runtime_run(&plan.options, &err);
     objstore_close(plan.options.store);
@@ -262,6 +280,7 @@ int app_health(const struct config *c)
 int app_slot(const struct config *c, long parent_pid)
 {
     struct objstore *store = NULL;
+    struct container_store *containers = NULL;
     struct err err = ERR_INIT;
     unsigned slots = c->slots > 0 ? (unsigned)c->slots : 1;
     unsigned threads = core_count() / slots;
@@ -269,13 +288,22 @@ int app_slot(const struct config *c, long parent_pid)
 
     if (!rc)
         rc = child_setup(parent_pid, c->kill_grace_ms, &err);
+    if (!rc && c->azure_connection[0])
+        rc = http_client_global_init(&err);
     if (!rc)
-        rc = objstore_open(c->storage_url, &store, &err);
+        rc = objstore_open_on(c->storage_url, c->azure_connection, &store, &err);
+    if (!rc)
+        rc = container_store_open(store, c->azure_connection, &containers, &err);
     if (!rc) {
-        const struct child_options options = {store, c, threads > 0 ? threads : 1,
-                                              c->memory_bytes, c->max_inflated_bytes};
+        const struct child_options options = {.store = store,
+                                              .containers = containers,
+                                              .config = c,
+                                              .threads = threads > 0 ? threads : 1,
+                                              .memory_bytes = c->memory_bytes,
+                                              .max_inflated_bytes = c->max_inflated_bytes};
         rc = child_serve(&options, &err);
     }
+    container_store_close(containers);
     objstore_close(store);
     return rc ? failed("slot.failed", rc, &err) : EXIT_OK;
 }

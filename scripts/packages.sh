@@ -17,7 +17,7 @@ declare -A groups=(
         libssl-dev zlib1g-dev libzstd-dev"
     [run]="curl git ca-certificates"
     [test]="libcmocka-dev curl git ca-certificates openssl mariadb-server-core
-        mariadb-client-core rabbitmq-server patch python3 perl clang clang-format"
+        mariadb-client-core rabbitmq-server npm|nodejs patch python3 perl clang clang-format"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy

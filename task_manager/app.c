@@ -11,7 +11,9 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "container.h"
 #include "failpoint.h"
+#include "http_client.h"
 #include "log.h"
 #include "routes.h"
 #include "supervisor.h"
@@ -96,7 +98,11 @@ static int app_start(struct app *a, struct err *err)
     int64_t files = raise_file_limit();
     const struct config *c = a->config;
     int connections = (int)c->handler_threads + OWN_STORE_THREADS;
-    int rc = of_setting(objstore_open(c->storage_url, &a->objects, err), "STORAGE_URL", err);
+    int rc = c->azure_connection[0] ? http_client_global_init(err) : 0;
+
+    if (!rc)
+        rc = of_setting(objstore_open_on(c->storage_url, c->azure_connection, &a->objects, err),
+                        "STORAGE_URL", err);
 
     if (!rc)
         rc = of_setting(store_open(c->database_url, connections, &a->store, err),
@@ -270,6 +276,9 @@ int app_check(const struct config *config, struct err *err)
         rc = of_setting(store_check_url(config->database_url, err), "DATABASE_URL", err);
     if (!rc)
         rc = of_setting(objstore_check_url(config->storage_url, err), "STORAGE_URL", err);
+    if (!rc)
+        rc = of_setting(container_check_settings(config->azure_connection, err),
+                        "AZURE_STORAGE_CONNECTION_STRING", err);
     if (!rc)
         rc = of_setting(broker_open(config->amqp_url, BROKER_PUBLISH, "check", &b, err),
                         "AMQP_URL", err);

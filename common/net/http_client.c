@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -120,6 +121,39 @@ void http_escape(struct buf *out, const char *text)
     }
 }
 
+bool http_answer_field(const struct http_answer *a, const char *name, char *ret_value,
+                       size_t size)
+{
+    size_t name_len = strlen(name), len;
+
+    *ret_value = '\0';
+    for (const char *line = a->head.data; *line; line += strcspn(line, "\n") + 1) {
+        if (strncasecmp(line, name, name_len) == 0 && line[name_len] == ':') {
+            const char *value = line + name_len + 1;
+            value += strspn(value, " \t");
+            len = strcspn(value, "\r\n");
+            while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+                len--;
+            if (len >= size)
+                return false;
+            memcpy(ret_value, value, len);
+            ret_value[len] = '\0';
+            return true;
+        }
+        if (line[strcspn(line, "\n")] == '\0')
+            break;
+    }
+    return false;
+}
+
+void http_answer_release(struct http_answer *a)
+{
+    if (!a)
+        return;
+    buf_release(&a->body);
+    buf_release(&a->head);
+}
+
 /* --- callbacks: they note why in c->failure and make curl give up --- */
 
 static size_t take_head(char *line, size_t one, size_t len, void *arg)
@@ -134,6 +168,15 @@ static size_t take_head(char *line, size_t one, size_t len, void *arg)
         return 0;
     }
     http_head_line(c->answer, line, len);
+    if (c->call->keep_head) {
+        if (len > 5 && strncmp(line, "HTTP/", 5) == 0)
+            buf_clear(&c->answer->head);
+        buf_append(&c->answer->head, line, len);
+    }
+    if (!buf_ok(&c->answer->head)) {
+        err_set(&c->failure, -E_NO_MEMORY, "no memory for an answer");
+        return 0;
+    }
     return len;
 }
 
@@ -379,7 +422,9 @@ static void set_request(struct http_client *c)
     bool has_body = call->body_fd > 0 || call->body || strcmp(call->method, "POST") == 0 ||
                     strcmp(call->method, "PUT") == 0;
 
-    if (!has_body) {
+    if (strcmp(call->method, "HEAD") == 0) {
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    } else if (!has_body) {
         curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     } else if (call->body_fd > 0) {
         curl_easy_setopt(e, CURLOPT_POST, 1L);
@@ -486,7 +531,7 @@ int http_client_call(struct http_client *c, const struct http_call *call,
 {
     struct curl_slist *headers = NULL;
 
-    *ret = (struct http_answer){.body = BUF_INIT, .retry_after_s = -1};
+    *ret = (struct http_answer){.body = BUF_INIT, .head = BUF_INIT, .retry_after_s = -1};
     int rc = check_call(call, err);
     if (rc)
         return rc;

@@ -132,8 +132,10 @@ static int local_check_place(const char *place, struct err *err)
     return 0;
 }
 
-static int local_open(const char *place, struct objstore **ret, struct err *err)
+static int local_open(const char *place, const char *connection, struct objstore **ret,
+                      struct err *err)
 {
+    (void)connection;
     struct local_store *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the object store");
@@ -520,6 +522,7 @@ const struct objstore_ops objstore_local_ops = {
     .put_commit_free = local_put_commit_free,
     .put_abort_free = local_put_abort_free,
     .get = local_get,
+    .stat = objstore_stat_by_reading,
     .remove = local_remove,
     .list = local_list,
     .sweep_object = local_sweep_object,

@@ -9,6 +9,7 @@
 #define JOBS_JOB_H
 
 #include "config.h"
+#include "container.h"
 #include "objstore.h"
 #include "worker_protocol.h"
 
@@ -21,6 +22,7 @@ struct job_progress {
 struct job_context {
     const struct work *work;
     struct objstore *store;
+    struct container_store *containers;
     const struct config *config; /* the worker's: limits and what tasks may call */
     unsigned threads;            /* how many a job may use, itself included; at least 1 */
     int64_t memory_bytes;        /* working memory the job should stay within */
@@ -43,7 +45,8 @@ struct job {
 const struct job *job_find(const char *type);
 
 /* The jobs that ship, one file each; job.c lists them. */
-extern const struct job job_csv_plays, job_http_call, job_noop, job_repo_download;
+extern const struct job job_blob_upload, job_csv_plays, job_http_call, job_noop,
+    job_repo_download;
 
 /* The most memory this process has held since its attempt began (the slot resets it), from
  * VmHWM of proc(5); 0: not known. Of one thread. */

@@ -102,6 +102,7 @@ static const char *root(struct objstore *store)
 void objects_open(struct sim *s)
 {
     static const struct objstore_ops ops = {.get = get,
+                                            .stat = objstore_stat_by_reading,
                                             .remove = remove_object,
                                             .list = list,
                                             .sweep_object = sweep_object,

@@ -232,6 +232,11 @@ int64_t params_int(const struct params *p, const char *name, int64_t fallback)
     return json_is_integer(value) ? json_integer_value(value) : fallback;
 }
 
+bool params_is_true(const struct params *p, const char *name)
+{
+    return json_is_true(json_object_get((const json_t *)p, name));
+}
+
 const char *params_word(const struct params *p, const char *name, const char *fallback)
 {
     const json_t *value = json_object_get((const json_t *)p, name);
