@@ -15,7 +15,7 @@
 #include "http_client.h"
 #include "log.h"
 #include "runtime.h"
-#include "text.h"
+#include "utf8.h"
 
 enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 13, HEALTH_PATIENCE_MS = 3000 };
 

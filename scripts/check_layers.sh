@@ -27,8 +27,11 @@ my %law = (
     'task_manager'           => ['common/*', 'task_manager/*'],
     'data_processor/blobs'   => ['common/base', 'common/domain', 'common/objstore'],
     'data_processor/csv'     => ['common/base', 'common/domain'],
+    'data_processor/parquet' => ['common/base'],
+    'data_processor/plays'   => ['common/base', 'data_processor/csv', 'data_processor/parquet'],
     'data_processor/repo'    => ['common/*'],
-    'data_processor/jobs'    => ['common/*', 'data_processor/blobs', 'data_processor/csv', 'data_processor/repo'],
+    'data_processor/jobs'    => ['common/*', 'data_processor/blobs', 'data_processor/csv', 'data_processor/parquet',
+        'data_processor/plays', 'data_processor/repo'],
     'data_processor/runtime' => ['common/*', 'data_processor/jobs'],
     'data_processor'         => ['common/*', 'data_processor/*'],
     # The library for other people's programs: its backends see its public headers only
@@ -48,7 +51,7 @@ my %home = (
     qr{^curl/}               => [qr{^common/net/}],
     qr{^jansson\.h$}         => [qr{^common/domain/codec/}, qr{^task_manager/http/}, qr{^taskctl/}],
     qr{^openssl/}            => [qr{^common/objstore/(sha256|seal|azure_sign)\.c$}],
-    qr{^(zlib|zstd)\.h$}     => [qr{^data_processor/csv/}],
+    qr{^(zlib|zstd)\.h$}     => [qr{^data_processor/(csv|parquet)/}],
 );
 my $banned = qr{\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|system|popen|strtok)\s*\(};
 

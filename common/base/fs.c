@@ -216,6 +216,26 @@ int fs_read_small(const char *path, size_t max_bytes, char **ret_text, struct er
     return 0;
 }
 
+int fs_open_nameless(const char *dir, struct err *err)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        /* a file system without nameless files: name it and take the name away */
+        char path[PATH_MAX];
+        if (snprintf(path, sizeof path, "%s/segue-spill-XXXXXX", dir) >= (int)sizeof path)
+            return err_set(err, -E_BAD_VALUE,
+                           "the path of the temporary directory is too long");
+        fd = mkostemp(path, O_CLOEXEC);
+        if (fd >= 0)
+            unlink(path);
+    }
+    if (fd < 0)
+        return err_set_errno(err, errno == ENOSPC || errno == EDQUOT ? -E_NO_SPACE : -E_IO,
+                             errno, "create a temporary file in '%s'", dir);
+    return fd;
+}
+
 int fs_free_bytes(int fd, uint64_t *ret_bytes, struct err *err)
 {
     struct statvfs st;

@@ -46,7 +46,7 @@ const struct job *job_find(const char *type);
 
 /* The jobs that ship, one file each; job.c lists them. */
 extern const struct job job_blob_upload, job_csv_plays, job_http_call, job_noop,
-    job_repo_download;
+    job_parquet_export, job_repo_download;
 
 /* The most memory this process has held since its attempt began (the slot resets it), from
  * VmHWM of proc(5); 0: not known. Of one thread. */

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -452,6 +453,13 @@ bool move_is_crash(const struct task_move *m)
 {
     return m->from == TASK_PROCESSING && m->outcome == ATTEMPT_FAILED &&
            m->error.class == ERROR_CRASH;
+}
+
+void key_folder(const char *key, char ret_folder[ARTIFACT_KEY_MAX])
+{
+    const char *slash = strrchr(key, '/');
+
+    snprintf(ret_folder, ARTIFACT_KEY_MAX, "%.*s", slash ? (int)(slash - key) + 1 : 0, key);
 }
 
 size_t store_fit(const char *text, size_t size)

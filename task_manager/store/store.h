@@ -266,7 +266,7 @@ struct key_use {
     char task_id[ID_TEXT_MAX];  /* the task in whose folder the file lies; "" for none */
     /* out: */
     bool is_named;         /* the input or output of any task, or a string in the result of
-                            * task_id */
+                            * task_id: itself, or its folder with the '/' at the end */
     bool exists;           /* not asked, and false, when named: is there a task task_id, and */
     enum task_state state; /* what is it now */
     int attempt;

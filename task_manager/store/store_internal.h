@@ -106,6 +106,9 @@ bool move_is_crash(const struct task_move *m);
 /* Bytes of text to keep so that it fits into `size` with its NUL, cut between characters. */
 size_t store_fit(const char *text, size_t size);
 
+/* The folder of a key, with its '/'; "" when it lies in none. */
+void key_folder(const char *key, char ret_folder[ARTIFACT_KEY_MAX]);
+
 /* The least id that is made from `wall_ms` on. */
 void id_floor(int64_t wall_ms, char ret_id[ID_TEXT_MAX]);
 

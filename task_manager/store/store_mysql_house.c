@@ -217,12 +217,15 @@ static int ask_named(struct my_conn *c, struct key_use *items, size_t count, str
 
 static int ask_owner(struct my_conn *c, struct key_use *item, struct err *err)
 {
+    char folder[ARTIFACT_KEY_MAX];
     struct my_query q;
     int state = 0, named = 0;
 
+    key_folder(item->key, folder);
     my_begin(&q, c, MY_KEY_OWNER);
     my_text(&q, item->key);
     my_text(&q, item->key);
+    my_text(&q, folder);
     my_id(&q, item->task_id);
     my_out_enum(&q, &state, TASK_STATE__COUNT);
     my_out_small(&q, &item->attempt);

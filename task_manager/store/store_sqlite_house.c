@@ -161,11 +161,14 @@ static int ask_named(struct lite_conn *c, struct key_use *item, struct err *err)
 
 static int ask_owner(struct lite_conn *c, struct key_use *item, struct err *err)
 {
+    char folder[ARTIFACT_KEY_MAX];
     struct lite_query q;
 
+    key_folder(item->key, folder);
     lite_begin(&q, c, LITE_KEY_OWNER);
     lite_id(&q, item->task_id);
     lite_text(&q, item->key);
+    lite_text(&q, folder);
     int rc = lite_next(&q, err);
     item->exists = rc > 0;
     if (rc > 0) {

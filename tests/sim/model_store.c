@@ -240,10 +240,13 @@ static int model_counts(struct store *s, int64_t limit, struct store_counts *ret
 static void use_of(struct model_db *db, struct key_use *use)
 {
     const struct model_task *owner = use->task_id[0] ? model_find(db, use->task_id) : NULL;
-    char quoted[ARTIFACT_KEY_MAX + 2];
+    char quoted[ARTIFACT_KEY_MAX + 2], folder[ARTIFACT_KEY_MAX + 2];
+    const char *slash = strrchr(use->key, '/');
 
     snprintf(quoted, sizeof quoted, "\"%s\"", use->key);
-    use->is_named = owner && owner->t.result && strstr(owner->t.result, quoted);
+    snprintf(folder, sizeof folder, "\"%.*s/\"", slash ? (int)(slash - use->key) : 0, use->key);
+    use->is_named = owner && owner->t.result &&
+                    (strstr(owner->t.result, quoted) || strstr(owner->t.result, folder));
     for (size_t i = 0; i < db->task_count; i++) {
         const struct task *t = &db->tasks[i].t;
         if (strcmp(t->input.key, use->key) == 0 || strcmp(t->output.key, use->key) == 0)

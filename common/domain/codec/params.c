@@ -237,6 +237,13 @@ bool params_is_true(const struct params *p, const char *name)
     return json_is_true(json_object_get((const json_t *)p, name));
 }
 
+bool params_bool(const struct params *p, const char *name, bool fallback)
+{
+    const json_t *value = json_object_get((const json_t *)p, name);
+
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
+
 const char *params_word(const struct params *p, const char *name, const char *fallback)
 {
     const json_t *value = json_object_get((const json_t *)p, name);

@@ -33,6 +33,7 @@ int params_open(const char *text, struct params **ret, struct err *err);
 void params_close(struct params *p);
 int64_t params_int(const struct params *p, const char *name, int64_t fallback);
 bool params_is_true(const struct params *p, const char *name);
+bool params_bool(const struct params *p, const char *name, bool fallback);
 const char *params_word(const struct params *p, const char *name, const char *fallback);
 
 /* A JSON object of these members, in this order, for results; malloc'ed, NULL when memory is
