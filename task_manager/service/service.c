@@ -141,6 +141,8 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     submit_group_init(&s->submits);
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
+    if (!rc)
+        rc = task_watch_new(s, &s->watch, err);
     if (rc)
         service_stop_free(s);
     else
@@ -158,6 +160,8 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     if (rc)
         return rc;
     rc = claim_hub_start(s->hub, err);
+    if (!rc)
+        rc = task_watch_start(s->watch, err);
     if (!rc)
         rc = probes_start(s, err);
     if (!rc)
@@ -182,6 +186,7 @@ void service_end_readiness(struct service *s)
 void service_drain(struct service *s)
 {
     claim_hub_drain(s->hub);
+    task_watch_drain(s->watch);
 }
 
 void service_stop_free(struct service *s)
@@ -193,6 +198,7 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
+    task_watch_stop_free(s->watch);
     submit_group_release(&s->submits);
     pthread_mutex_destroy(&s->wakes.lock);
     struct rounds *all[ROUNDS_MAX];
@@ -217,7 +223,7 @@ void service_announce(struct service *s)
     rounds_poke(&s->relay);
 }
 
-void service_note_move(const struct task_move *move)
+void service_note_move(struct service *s, const struct task_move *move)
 {
     static const struct {
         enum metric metric;
@@ -230,6 +236,8 @@ void service_note_move(const struct task_move *move)
         [TASK_CANCELLED] = {METRIC_TASKS_CANCELLED, "task.cancelled"},
     };
 
+    if (task_state_is_terminal(move->to))
+        task_watch_note(s->watch, move->id);
     metric_add(notes[move->to].metric, 1);
     log_event(move->to == TASK_FAILED ? LOG_WARN : LOG_DEBUG, notes[move->to].event,
               LOG_S("task_id", move->id), LOG_S("actor", move->actor),
