@@ -137,7 +137,9 @@ bool service_body_read(struct exchange *x, const struct api *api,
                            "json_invalid"));
         return false;
     }
-    if (!json_is_object(root))
+    if (json_is_null(root))
+        detail = add_mistake(detail, "body", NULL, "Field required", "missing");
+    else if (!json_is_object(root))
         detail = add_mistake(detail, "body", NULL, no_object, "model_attributes_type");
     for (const struct service_field *f = fields; json_is_object(root) && f->name; f++)
         read_member(root, f, &detail);

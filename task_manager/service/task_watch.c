@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "clock.h"
+#include "log.h"
 #include "service_internal.h"
 
 enum { LOOK_MS = 1000, IDLE_MS = 60000 };
@@ -52,6 +53,7 @@ static bool look(struct task_watch *watch, struct watcher *w, bool *store_failed
 
     w->look_ms = now + LOOK_MS;
     if (!stopping && !w->reply.is_alive(w->reply.arg)) {
+        log_debug("await.abandoned", LOG_S("task_id", w->id));
         err_set(&why, -E_CANCELLED, "the client is gone");
         w->reply.answer(w->reply.arg, why.code, NULL, &why);
         return true;
