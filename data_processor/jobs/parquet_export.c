@@ -224,6 +224,16 @@ static int run_on(struct export *e, struct report *ret, struct err *err)
     return 0;
 }
 
+/* While blob_upload is at work, or has failed, its note stands there: blobs of no one commit.
+ */
+static bool is_note(const char *commit)
+{
+    const char *dash = strchr(commit, '-');
+
+    return dash && id_is_valid(dash + 1) &&
+           (strncmp(commit, "created-", 8) == 0 || strncmp(commit, "updating-", 9) == 0);
+}
+
 static int open_container(struct export *e, struct err *err)
 {
     const char *name = params_word(e->params, "container", "");
@@ -231,6 +241,8 @@ static int open_container(struct export *e, struct err *err)
 
     if (rc == 0)
         rc = container_commit(e->container, e->commit, err);
+    if (rc == 0 && is_note(e->commit))
+        e->commit[0] = '\0';
     if (rc == -E_NOT_FOUND)
         return err_set(err, -E_NOT_FOUND, "there is no container '%s'", name);
     return rc;
