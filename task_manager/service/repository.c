@@ -14,40 +14,23 @@ static bool ends_in_git(const char *url)
     return len > 4 && strcmp(url + len - 4, ".git") == 0;
 }
 
-/* `url` with https instead of http, or without "www."; false when it has none of it. */
-static bool rewrite(const char *url, bool https, bool bare, char *ret, size_t size)
-{
-    size_t scheme = strncmp(url, "http://", 7) == 0    ? 7
-                    : strncmp(url, "https://", 8) == 0 ? 8
-                                                       : 0;
-    const char *rest = url + scheme;
-
-    if (!scheme || (https && scheme != 7) || (bare && strncmp(rest, "www.", 4) != 0))
-        return false;
-    int len = snprintf(ret, size, "%s%s", https || scheme == 8 ? "https://" : "http://",
-                       bare ? rest + 4 : rest);
-    return len > 0 && (size_t)len < size;
-}
-
-/* As it is written, else as the hosts themselves would redirect it (which repo_download does
- * not follow): to https, and away from "www.". */
+/* As it is written, else as the hosts themselves would redirect it, which repo_download does
+ * not follow: to https. */
 int service_repository_url(struct service *s, const char *text,
                            char ret_url[REPOSITORY_URL_MAX], struct err *err)
 {
-    static const struct {
-        bool https, bare;
-    } ways[] = {{true, false}, {false, true}, {true, true}};
     const struct config *c = s->parts.config;
     struct repo_url parsed;
 
     if (!ends_in_git(text))
         return err_set(err, -E_BAD_VALUE, "repository: does not end in .git");
-    if (snprintf(ret_url, REPOSITORY_URL_MAX, "%s", text) >= REPOSITORY_URL_MAX)
+    if (strlen(text) >= REPOSITORY_URL_MAX - 1)
         return err_set(err, -E_BAD_VALUE, "repository: is too long");
+    snprintf(ret_url, REPOSITORY_URL_MAX, "%s", text);
     int rc = call_rules_read_repo(c, text, "repository", &parsed, err);
-    for (size_t i = 0; rc && i < sizeof ways / sizeof ways[0]; i++) {
-        if (rewrite(text, ways[i].https, ways[i].bare, ret_url, REPOSITORY_URL_MAX))
-            rc = call_rules_read_repo(c, ret_url, "repository", &parsed, NULL);
+    if (rc && strncmp(text, "http://", 7) == 0) {
+        snprintf(ret_url, REPOSITORY_URL_MAX, "https://%s", text + 7);
+        rc = call_rules_read_repo(c, ret_url, "repository", &parsed, NULL);
     }
     return rc;
 }

@@ -170,7 +170,7 @@ void service_await(struct service *s, const char *task_id, int64_t wait_ms,
 enum { REPOSITORY_URL_MAX = 2048, DOWNLOAD_PATH_MAX = 4096 };
 
 /* The address to clone for one that a client has written, which must end in ".git" and be
- * allowed by REPO_HOSTS; where it is not, with https or without "www." may be. E_BAD_VALUE. */
+ * allowed by REPO_HOSTS; where it is not, with https instead of http it may be. E_BAD_VALUE. */
 int service_repository_url(struct service *s, const char *text,
                            char ret_url[REPOSITORY_URL_MAX], struct err *err);
 
