@@ -22,6 +22,7 @@ declare -A groups=(
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy
         python3-mysqldb"
+    [cluster]="python3 mariadb-server galera-4 rsync rabbitmq-server haproxy"
 )
 
 say() { printf 'packages.sh: %s\n' "$*" >&2; }

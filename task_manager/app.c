@@ -288,7 +288,9 @@ int app_check(const struct config *config, struct err *err)
         rc = of_setting(broker_open(config->amqp_url, BROKER_PUBLISH, "check", &b, err),
                         "AMQP_URL", err);
     broker_close(b);
-    return rc ? rc : service_check_settings(config, err);
+    if (!rc)
+        rc = service_check_settings(config, err);
+    return rc ? rc : service_check_pipelines(config, err);
 }
 
 /* -- task_manager db … -- */

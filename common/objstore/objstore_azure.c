@@ -6,36 +6,29 @@
  *
  * Temporary files, and the locks of objstore_put_hold, are in /var/tmp/segue-UID. A lock keeps
  * sweeps of this machine away; those of others go by age alone. */
-#include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "azure_list.h"
 #include "azure_name.h"
 #include "azure_range.h"
+#include "azure_temp.h"
 #include "azure_upload.h"
 #include "clock.h"
 #include "container_name.h"
 #include "fs.h"
-#include "local_walk.h"
 #include "objstore_ops.h"
 #include "sha256.h"
-
-enum { PATH_TEXT_MAX = 160, HOLD_TRIES = 10 };
-
-static const char hold_prefix[] = "hold-";
 
 struct azure_store {
     struct objstore base;
     struct azure *azure;
     char container[CONTAINER_NAME_MAX];
-    char temp_dir[PATH_TEXT_MAX];
+    char temp_dir[AZURE_TEMP_MAX];
 };
 
 struct azure_object {
@@ -59,36 +52,6 @@ static struct azure_object *as_object(struct objstore_put *p)
 }
 
 /* --- opening --- */
-
-/* Ours alone: others must not read what passes through, nor put links there. */
-static int make_temp_dir(const struct azure_store *s, struct err *err)
-{
-    struct stat st;
-
-    if (mkdir(s->temp_dir, 0700) != 0 && errno != EEXIST)
-        return err_set_errno(err, err_from_errno(errno), errno, "create folder '%s'",
-                             s->temp_dir);
-    if (lstat(s->temp_dir, &st) != 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "look at '%s'", s->temp_dir);
-    if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) != 0)
-        return err_set(err, -E_IO, "'%s' is not a folder of this user's own", s->temp_dir);
-    return 0;
-}
-
-static int open_temp(const struct azure_store *s, struct err *err)
-{
-    char path[PATH_TEXT_MAX + 16];
-    int rc = make_temp_dir(s, err);
-
-    if (rc)
-        return rc;
-    snprintf(path, sizeof path, "%s/file-XXXXXX", s->temp_dir);
-    int fd = mkostemp(path, O_CLOEXEC);
-    if (fd < 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "create a temporary file");
-    unlink(path);
-    return fd;
-}
 
 static int azure_check_place(const char *place, struct err *err)
 {
@@ -132,7 +95,7 @@ static int azure_store_open(const char *place, const char *connection, struct ob
     snprintf(s->temp_dir, sizeof s->temp_dir, "/var/tmp/segue-%lu", (unsigned long)geteuid());
     int rc = azure_open(connection, &s->azure, err);
     if (!rc)
-        rc = make_temp_dir(s, err);
+        rc = azure_temp_make(s->temp_dir, err);
     if (!rc)
         rc = make_container(s, err);
     if (rc) {
@@ -204,7 +167,7 @@ static int azure_object_begin(struct objstore *base, const char *key, struct obj
     p->base.store = base;
     snprintf(p->key, sizeof p->key, "%s", key);
     token_new(p->token);
-    p->fd = open_temp(s, err);
+    p->fd = azure_temp_open(s->temp_dir, err);
     rc = p->fd < 0 ? p->fd : sha256_init(&p->hash, err);
     if (rc) {
         azure_object_abort_free(&p->base);
@@ -278,54 +241,11 @@ static int azure_object_commit_free(struct objstore_put *base, struct artifact *
     return rc;
 }
 
-/* --- holds: files with a lock on them, by the key --- */
-
-static int hold_path(const struct azure_store *s, const char *key,
-                     char ret_path[PATH_TEXT_MAX * 2], struct err *err)
-{
-    char text[CONTAINER_NAME_MAX + ARTIFACT_KEY_MAX], hash[SHA256_TEXT_MAX];
-
-    snprintf(text, sizeof text, "%s/%s", s->container, key);
-    int rc = sha256_hex(text, strlen(text), hash, err);
-    if (!rc)
-        snprintf(ret_path, PATH_TEXT_MAX * 2, "%s/%s%s", s->temp_dir, hold_prefix, hash);
-    return rc;
-}
-
-/* A sweep may unlink the file between our open and our lock. */
 static int azure_object_hold(struct objstore_put *base)
 {
-    const struct azure_object *p = as_object(base);
-    char path[PATH_TEXT_MAX * 2];
-    struct stat st;
+    const struct azure_store *s = as_azure(base->store);
 
-    if (hold_path(as_azure(base->store), p->key, path, NULL))
-        return -1;
-    for (int tries = 0; tries < HOLD_TRIES; tries++) {
-        int fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return -1;
-        if (flock(fd, LOCK_SH) == 0 && fstat(fd, &st) == 0 && st.st_nlink > 0)
-            return fd;
-        close(fd);
-    }
-    return -1;
-}
-
-static bool is_held(const struct azure_store *s, const char *key)
-{
-    char path[PATH_TEXT_MAX * 2];
-
-    if (hold_path(s, key, path, NULL))
-        return true;
-    int fd = open(path, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return false;
-    bool held = flock(fd, LOCK_EX | LOCK_NB) != 0;
-    if (!held)
-        unlink(path);
-    close(fd);
-    return held;
+    return azure_temp_hold(s->temp_dir, s->container, as_object(base)->key);
 }
 
 /* --- get, delete --- */
@@ -362,7 +282,7 @@ static int azure_object_get(struct objstore *base, const char *key, int *ret_fd,
     struct azure_facts facts = {.size = 0};
     struct azure_target target;
     int rc = make_target(s, key, &url, &what, &target, err);
-    int fd = rc ? rc : open_temp(s, err);
+    int fd = rc ? rc : azure_temp_open(s->temp_dir, err);
 
     rc = fd < 0 ? fd : copy_down(&target, fd, &facts, err);
     buf_release(&url);
@@ -455,7 +375,7 @@ static int azure_sweep_object(struct objstore *base, const char *key, int64_t ol
 
     if (rc)
         return rc == -E_NOT_FOUND ? 0 : err_set(err, rc, "%s", why.text);
-    if (facts.age_ms < older_than_ms || is_held(s, key))
+    if (facts.age_ms < older_than_ms || azure_temp_is_held(s->temp_dir, s->container, key))
         return 0;
     rc = azure_object_remove(base, key, err);
     *ret_removed = rc == 0;
@@ -467,27 +387,15 @@ static int azure_sweep_object(struct objstore *base, const char *key, int64_t ol
 static int azure_sweep_parts(struct objstore *base, int64_t older_than_ms,
                              uint64_t *ret_removed, struct err *err)
 {
-    const struct azure_store *s = as_azure(base);
-    int rc = make_temp_dir(s, err);
-    DIR *dir = rc ? NULL : opendir(s->temp_dir);
-    const struct dirent *entry;
-
     *ret_removed = 0;
-    if (!dir)
-        return rc ? rc : err_set_errno(err, -E_IO, errno, "read folder '%s'", s->temp_dir);
-    while ((entry = readdir(dir))) {
-        if (strncmp(entry->d_name, hold_prefix, sizeof hold_prefix - 1) == 0)
-            local_walk_sweep_file(dirfd(dir), entry->d_name, older_than_ms);
-    }
-    closedir(dir);
-    return 0;
+    return azure_temp_sweep(as_azure(base)->temp_dir, older_than_ms, err);
 }
 
 /* Of the disk that everything passes through. */
 static int azure_free_bytes(struct objstore *base, uint64_t *ret_bytes, struct err *err)
 {
     const struct azure_store *s = as_azure(base);
-    int rc = make_temp_dir(s, err);
+    int rc = azure_temp_make(s->temp_dir, err);
     int fd = rc ? rc : fs_open_dir(s->temp_dir, err);
 
     if (fd < 0)
@@ -507,7 +415,7 @@ static const char *azure_temp_dir(struct objstore *base)
 {
     const struct azure_store *s = as_azure(base);
 
-    make_temp_dir(s, NULL); /* using it will say why it failed */
+    azure_temp_make(s->temp_dir, NULL); /* using it will say why it failed */
     return s->temp_dir;
 }
 

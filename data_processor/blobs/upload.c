@@ -29,6 +29,7 @@ struct upload {
     struct item queue[QUEUE_MAX]; /* a ring */
     size_t first, count;
     bool is_walked;
+    struct names there; /* what the container holds before */
     struct names names; /* of an archive, for find_stale */
     struct upload_stats stats;
     struct err err;
@@ -114,22 +115,20 @@ static int digest_of(int fd, const struct item *item, char ret_hex[SHA256_TEXT_M
     return rc;
 }
 
+/* Is it there already? Only a file of the right size is worth reading for that. */
 static int is_there(const struct upload *u, const struct item *item, int fd, bool *ret_there,
                     struct err *err)
 {
-    struct blob *found = malloc(sizeof *found);
     char digest[SHA256_TEXT_MAX];
+    uint64_t size = 0;
+    int rc = 0;
 
     *ret_there = false;
-    if (!found)
-        return err_set(err, -E_NO_MEMORY, "no memory to upload a file");
-    int rc = container_stat(u->o->container, item->path, found, err);
-    if (!rc && found->size == item->size) {
-        rc = digest_of(fd, item, digest, err);
-        *ret_there = !rc && strcmp(found->sha256, digest) == 0;
-    }
-    free(found);
-    return rc == -E_NOT_FOUND ? 0 : rc;
+    if (!names_size(&u->there, item->path, &size) || size != item->size)
+        return 0;
+    rc = digest_of(fd, item, digest, err);
+    *ret_there = !rc && names_matches(&u->there, item->path, size, digest);
+    return rc;
 }
 
 /* From an archive. */
@@ -230,7 +229,7 @@ static int push_file(const char *path, const struct stat *st, void *arg, struct 
 static int push_part(const char *path, uint64_t at, uint64_t size, void *arg, struct err *err)
 {
     struct upload *u = arg;
-    int rc = u->o->may_hold ? names_add(&u->names, path, err) : 0;
+    int rc = u->o->may_hold ? names_add(&u->names, path, size, "", err) : 0;
 
     return rc ? rc : push(u, path, at, size, err);
 }
@@ -243,12 +242,15 @@ static void end_walk(struct upload *u)
     pthread_mutex_unlock(&u->mutex);
 }
 
-static void run(struct upload *u)
+static int run(struct upload *u, struct err *err)
 {
     pthread_t threads[WORKERS_MAX];
     struct err why = ERR_INIT;
     unsigned started = 0;
 
+    pthread_mutex_init(&u->mutex, NULL);
+    pthread_cond_init(&u->has_some, NULL);
+    pthread_cond_init(&u->has_room, NULL);
     while (started < u->o->workers && started < WORKERS_MAX &&
            pthread_create(&threads[started], NULL, work, u) == 0)
         started++;
@@ -265,6 +267,10 @@ static void run(struct upload *u)
         pthread_join(threads[--started], NULL);
     for (; u->count > 0; u->count--, u->first = (u->first + 1) % QUEUE_MAX)
         free(u->queue[u->first].path);
+    pthread_cond_destroy(&u->has_room);
+    pthread_cond_destroy(&u->has_some);
+    pthread_mutex_destroy(&u->mutex);
+    return u->err.code ? err_set(err, u->err.code, "%s", u->err.text) : 0;
 }
 
 /* --- blobs that have no file --- */
@@ -278,6 +284,20 @@ static bool has_file(int dir_fd, const char *path)
     if (fd >= 0)
         close(fd);
     return is_file;
+}
+
+/* One request for a thousand blobs, not one for each. */
+static int note_there(struct upload *u, struct err *err)
+{
+    struct container_list *list = NULL;
+    const struct blob *b = NULL;
+    int rc = container_list_begin(u->o->container, "", &list, err);
+
+    while (!rc && (rc = container_list_next(list, &b, err)) == 0 && b)
+        rc = names_add(&u->there, b->name, b->size, b->sha256, err);
+    container_list_free(list);
+    names_sort(&u->there);
+    return rc;
 }
 
 static bool is_wanted(const struct upload *u, const char *name)
@@ -307,21 +327,17 @@ static int find_stale(struct upload *u, struct err *err)
 int upload_folder(const struct upload_options *options, struct upload_stats *ret,
                   struct err *err)
 {
-    struct upload u = {.o = options, .names = {BUF_INIT}, .err = ERR_INIT};
+    struct upload u = {.o = options, .there = {BUF_INIT}, .names = {BUF_INIT}, .err = ERR_INIT};
+    int rc = options->may_hold ? note_there(&u, err) : 0;
 
-    pthread_mutex_init(&u.mutex, NULL);
-    pthread_cond_init(&u.has_some, NULL);
-    pthread_cond_init(&u.has_room, NULL);
-    run(&u);
-    pthread_cond_destroy(&u.has_room);
-    pthread_cond_destroy(&u.has_some);
-    pthread_mutex_destroy(&u.mutex);
-    int rc = u.err.code ? err_set(err, u.err.code, "%s", u.err.text) : 0;
+    if (!rc)
+        rc = run(&u, err);
     if (!rc && options->may_hold)
         rc = find_stale(&u, err);
     if (!rc)
         rc = container_flush(options->container, err);
-    buf_release(&u.names.hashes);
+    buf_release(&u.there.entries);
+    buf_release(&u.names.entries);
     *ret = u.stats;
     return rc;
 }

@@ -94,7 +94,7 @@ static int read_params(struct blob_upload *u, struct err *err)
         snprintf(u->container, sizeof u->container, "%s", name);
     else if (!rc && !name_container(u))
         rc = err_set(err, -E_BAD_INPUT, "'%.300s' gives no name for a container", path);
-    u->prune = params_is_true(params, "prune");
+    u->prune = params_bool(params, "prune", false);
     snprintf(u->commit, sizeof u->commit, "%s", params_word(params, "commit", ""));
     u->files = u->bytes = -1;
     params_close(params);

@@ -1,4 +1,4 @@
-#include "column.h"
+#include "column_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 
 enum { SPOOL_BYTES = 4 * 1024 * 1024, LEVEL_WIDTH = 1, NUMBERS_LEAST = 1024 };
 
-static int no_memory(struct err *err)
+int column_no_memory(struct err *err)
 {
     return err_set(err, -E_NO_MEMORY, "no memory for a column");
 }
@@ -68,7 +68,7 @@ void column_reset(struct column *c)
 
 /* -- pages on their way out -- */
 
-static void count_page(struct column *c, const struct page_facts *page, size_t header_bytes)
+void column_count_page(struct column *c, const struct page_facts *page, size_t header_bytes)
 {
     struct chunk_facts *f = &c->facts;
     uint64_t before = f->packed_bytes;
@@ -89,17 +89,16 @@ int column_take(void *column, const struct page *page, struct err *err)
 
     meta_page_header(&header, &page->facts);
     int rc = buf_ok(&header) ? spool_append(&c->spool, header.data, header.len, err)
-                             : no_memory(err);
+                             : column_no_memory(err);
     if (rc == 0)
         rc = spool_append(&c->spool, page->packed.data, page->packed.len, err);
     if (rc == 0)
-        count_page(c, &page->facts, header.len);
+        column_count_page(c, &page->facts, header.len);
     buf_release(&header);
     return rc;
 }
 
-/* What stands before the values of a page of an optional column: are they there? */
-static void append_levels(struct buf *out, const uint32_t *levels, size_t count)
+void column_append_levels(struct buf *out, const uint32_t *levels, size_t count)
 {
     size_t start = out->len;
     uint32_t len = 0;
@@ -112,7 +111,7 @@ static void append_levels(struct buf *out, const uint32_t *levels, size_t count)
     memcpy(out->data + start, &len, sizeof len);
 }
 
-static int flush_plain(struct column *c, struct err *err)
+int column_flush(struct column *c, struct err *err)
 {
     struct buf *page = &c->raw;
     uint32_t rows = c->page_rows;
@@ -121,7 +120,7 @@ static int flush_plain(struct column *c, struct err *err)
         return 0;
     if (c->def->optional) {
         buf_clear(&c->body);
-        append_levels(&c->body, c->levels.at, c->levels.count);
+        column_append_levels(&c->body, c->levels.at, c->levels.count);
         buf_append(&c->body, c->raw.data, c->raw.len);
         c->body.failed |= c->raw.failed;
         page = &c->body;
@@ -136,7 +135,7 @@ static int flush_plain(struct column *c, struct err *err)
 static int end_plain_row(struct column *c, struct err *err)
 {
     c->page_rows++;
-    return c->raw.len >= PAGE_BYTES || c->page_rows >= PAGE_ROWS ? flush_plain(c, err) : 0;
+    return c->raw.len >= PAGE_BYTES || c->page_rows >= PAGE_ROWS ? column_flush(c, err) : 0;
 }
 
 static int append_plain(struct column *c, const void *bytes, size_t len, struct err *err)
@@ -147,13 +146,13 @@ static int append_plain(struct column *c, const void *bytes, size_t len, struct 
     }
     buf_append(&c->raw, bytes, len);
     if (c->def->optional && !numbers_add(&c->levels, 1, 1))
-        return no_memory(err);
+        return column_no_memory(err);
     return end_plain_row(c, err);
 }
 
 static int append_null(struct column *c, struct err *err)
 {
-    return numbers_add(&c->levels, 0, 1) ? end_plain_row(c, err) : no_memory(err);
+    return numbers_add(&c->levels, 0, 1) ? end_plain_row(c, err) : column_no_memory(err);
 }
 
 /* -- the dictionary and its end -- */
@@ -185,7 +184,7 @@ static int submit_indexes(struct column *c, const uint32_t *indexes, size_t coun
 
     buf_clear(&c->body);
     if (levels)
-        append_levels(&c->body, levels, rows);
+        column_append_levels(&c->body, levels, rows);
     buf_append_char(&c->body, (char)width);
     rle_encode(&c->body, indexes, count, width);
     return press_submit(c->press, c, PAGE_INDEXES, (uint32_t)rows, &c->body, err);
@@ -235,7 +234,7 @@ static int undo_dict(struct column *c, struct err *err)
     return rc;
 }
 
-static int leave_dict(struct column *c, struct err *err)
+int column_leave_dict(struct column *c, struct err *err)
 {
     if (c->plain)
         return 0;
@@ -275,7 +274,7 @@ static int64_t index_value(struct column *c, const void *bytes, size_t len,
     return 0;
 }
 
-static int put(struct column *c, const void *bytes, size_t len, const __int128 *number,
+int column_put(struct column *c, const void *bytes, size_t len, const __int128 *number,
                uint64_t times, struct err *err)
 {
     int rc = 0;
@@ -285,10 +284,10 @@ static int put(struct column *c, const void *bytes, size_t len, const __int128 *
         size_t before = c->indexes.count;
         int64_t indexed = index_value(c, bytes, len, number, times);
         if (indexed == DICT_NO_MEMORY)
-            return no_memory(err);
+            return column_no_memory(err);
         if (indexed == 0)
-            return is_hopeless(c, before) ? leave_dict(c, err) : 0;
-        rc = leave_dict(c, err);
+            return is_hopeless(c, before) ? column_leave_dict(c, err) : 0;
+        rc = column_leave_dict(c, err);
     }
     note(c, bytes, len, number);
     for (uint64_t i = 0; rc == 0 && i < times; i++)
@@ -301,7 +300,7 @@ int column_put_number(struct column *c, __int128 number, struct err *err)
     char plain[PLAIN_WIDTH_MAX];
 
     plain_number(c->def->type, number, plain);
-    return put(c, plain, plain_types[c->def->type].width, &number, 1, err);
+    return column_put(c, plain, plain_types[c->def->type].width, &number, 1, err);
 }
 
 int column_put_bytes(struct column *c, const void *bytes, size_t len, uint64_t times,
@@ -310,7 +309,7 @@ int column_put_bytes(struct column *c, const void *bytes, size_t len, uint64_t t
     int rc = 0;
 
     if (len <= PAGE_BYTES)
-        return put(c, bytes, len, NULL, times, err);
+        return column_put(c, bytes, len, NULL, times, err);
     for (uint64_t i = 0; rc == 0 && i < times; i++) {
         rc = column_begin_large(c, len, err);
         if (rc == 0)
@@ -329,123 +328,15 @@ int column_put_null(struct column *c, uint64_t times, struct err *err)
     c->rows += times;
     c->facts.stats.nulls += times;
     if (!c->plain)
-        return numbers_add(&c->levels, 0, times) ? 0 : no_memory(err);
+        return numbers_add(&c->levels, 0, times) ? 0 : column_no_memory(err);
     for (uint64_t i = 0; rc == 0 && i < times; i++)
         rc = append_null(c, err);
     return rc;
 }
 
-/* -- a value larger than a page -- */
-
-static int put_to_spool(void *column, const void *bytes, size_t len, struct err *err)
-{
-    struct column *c = column;
-
-    return spool_append(&c->spool, bytes, len, err);
-}
-
-/* Levels and length of the only value of its page. */
-static int begin_page(struct column *c, struct err *err)
-{
-    struct large *l = &c->large;
-    uint32_t length = htole32((uint32_t)l->len);
-
-    if (c->def->optional)
-        append_levels(&l->step, (const uint32_t[]){1}, 1);
-    buf_append(&l->step, &length, sizeof length);
-    if (!buf_ok(&l->step) || !buf_reserve(&l->step, LARGE_STEP))
-        return no_memory(err);
-    buf_clear(&c->body); /* for its first bytes */
-    l->place = spool_place(&c->spool);
-    return stream_begin(&l->stream, l->step.len + l->len, put_to_spool, c, err);
-}
-
-int column_begin_large(struct column *c, uint64_t len, struct err *err)
-{
-    struct large *l = &c->large;
-    int rc = 0;
-
-    assert(!l->open);
-    l->open = true;
-    l->len = len;
-    l->came = 0;
-    buf_clear(&l->step);
-    if (len <= PAGE_BYTES)
-        return 0; /* gathered in `step` */
-    rc = leave_dict(c, err);
-    if (rc == 0)
-        rc = flush_plain(c, err);
-    if (rc == 0)
-        rc = press_drain(c->press, err);
-    return rc ? rc : begin_page(c, err);
-}
-
-int column_add_large(struct column *c, const void *bytes, size_t len, struct err *err)
-{
-    struct large *l = &c->large;
-    const char *at = bytes;
-    int rc = 0;
-
-    assert(l->open && l->len - l->came >= len);
-    if (l->len > PAGE_BYTES && c->body.len < STATS_BYTES)
-        buf_append(&c->body, at,
-                   len < STATS_BYTES - c->body.len ? len : STATS_BYTES - c->body.len);
-    l->came += len;
-    while (rc == 0 && len > 0) {
-        size_t step = l->len <= PAGE_BYTES ? len : LARGE_STEP - l->step.len % LARGE_STEP;
-        step = step < len ? step : len;
-        buf_append(&l->step, at, step);
-        if (!buf_ok(&l->step))
-            return no_memory(err);
-        at += step;
-        len -= step;
-        if (l->len > PAGE_BYTES && l->step.len >= LARGE_STEP) {
-            rc = stream_add(&l->stream, l->step.data, l->step.len, false, err);
-            buf_clear(&l->step);
-        }
-    }
-    return rc;
-}
-
-static int end_page(struct column *c, struct err *err)
-{
-    struct large *l = &c->large;
-    struct buf header = BUF_INIT;
-    struct page_facts page = {.kind = PAGE_PLAIN, .values = 1};
-    int rc = stream_add(&l->stream, l->step.data, l->step.len, true, err);
-
-    page.crc = l->stream.crc;
-    page.raw_bytes = l->stream.raw_bytes;
-    page.packed_bytes = l->stream.packed_bytes;
-    stream_release(&l->stream);
-    meta_page_header(&header, &page);
-    if (rc == 0)
-        rc = buf_ok(&header) ? spool_insert(&c->spool, l->place, header.data, header.len, err)
-                             : no_memory(err);
-    if (rc == 0)
-        count_page(c, &page, header.len);
-    buf_release(&header);
-    return rc;
-}
-
-int column_end_large(struct column *c, struct err *err)
-{
-    struct large *l = &c->large;
-
-    assert(l->open && l->came == l->len);
-    l->open = false;
-    if (l->len <= PAGE_BYTES)
-        return put(c, l->step.data, (size_t)l->len, NULL, 1, err);
-    c->rows++;
-    if (!buf_ok(&c->body))
-        return no_memory(err);
-    stats_add_bytes(&c->facts.stats, c->body.data, l->len);
-    return end_page(c, err);
-}
-
 int column_end(struct column *c, struct err *err)
 {
-    int rc = leave_dict(c, err);
+    int rc = column_leave_dict(c, err);
 
-    return rc ? rc : flush_plain(c, err);
+    return rc ? rc : column_flush(c, err);
 }

@@ -36,23 +36,30 @@ static int pack(void *context, struct page *page)
     return 0;
 }
 
+/* With the lock held, which is let go meanwhile: packs the next page that nobody has begun. */
+static void pack_next(struct press *p, void *context)
+{
+    struct page *page = &p->ring[p->begun++ % p->room];
+
+    pthread_mutex_unlock(&p->lock);
+    int rc = pack(context, page);
+    pthread_mutex_lock(&p->lock);
+    page->rc = rc;
+    page->done = true;
+}
+
 static void *press_main(void *arg)
 {
     struct press *p = arg;
     void *context = context_new();
 
     pthread_mutex_lock(&p->lock);
-    for (;;) {
-        while (!p->stop && p->begun == p->submitted)
+    while (!p->stop) {
+        if (p->begun == p->submitted) {
             pthread_cond_wait(&p->work, &p->lock);
-        if (p->stop)
-            break;
-        struct page *page = &p->ring[p->begun++ % p->room];
-        pthread_mutex_unlock(&p->lock);
-        int rc = pack(context, page);
-        pthread_mutex_lock(&p->lock);
-        page->rc = rc;
-        page->done = true;
+            continue;
+        }
+        pack_next(p, context);
         pthread_cond_signal(&p->finished);
     }
     pthread_mutex_unlock(&p->lock);
@@ -118,23 +125,18 @@ void press_release(struct press *p)
     pthread_cond_destroy(&p->finished);
 }
 
-/* The oldest page. Rather than wait for a thread to begin it, the owner does it. */
+/* The oldest page. Until it is done the owner packs others rather than wait. */
 static int drain_one(struct press *p, struct err *err)
 {
     struct page *page = &p->ring[p->drained % p->room];
 
     pthread_mutex_lock(&p->lock);
-    bool mine = p->begun == p->drained;
-    if (mine) {
-        p->begun++;
-        pthread_mutex_unlock(&p->lock);
-        int rc = pack(p->context, page);
-        pthread_mutex_lock(&p->lock);
-        page->rc = rc;
-        page->done = true;
+    while (!page->done) {
+        if (p->begun < p->submitted)
+            pack_next(p, p->context);
+        else
+            pthread_cond_wait(&p->finished, &p->lock);
     }
-    while (!page->done)
-        pthread_cond_wait(&p->finished, &p->lock);
     pthread_mutex_unlock(&p->lock);
     p->drained++;
     return page->rc ? no_memory(err) : p->take(page->owner, page, err);

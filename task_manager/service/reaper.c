@@ -1,4 +1,4 @@
-/* reaper.c - takes tasks back from workers that fell silent.
+/* reaper.c - takes tasks back from workers that fell silent, and runs that were left behind.
  *
  * Several task managers may reap the same database: each return is a guarded move (same
  * token, lease still expired), so only one of them makes it. */
@@ -66,8 +66,10 @@ static bool reap_batch(struct service *s, struct err *err)
         log_warn("lease.expired", LOG_S("task_id", expired[i].id),
                  LOG_S("worker", expired[i].worker), LOG_I("attempt", expired[i].attempt));
     }
-    if (!rc && count)
+    if (!rc && count) {
+        runs_follow(s, results, count);
         service_announce(s);
+    }
     free(expired);
     free(moves);
     return rc == 0 && count == BATCH;
@@ -105,6 +107,8 @@ void reaper_round(struct service *s, struct reaper *r)
     while (clock_mono_ms() >= r->reap_at && reap_batch(s, &why) &&
            !rounds_is_stopping(&s->reaper)) {
     }
+    if (!why.code)
+        runs_sweep(s, &why);
     if ((why.code != 0) != r->was_failing) {
         r->was_failing = why.code != 0;
         log_event(r->was_failing ? LOG_ERROR : LOG_INFO,

@@ -143,6 +143,8 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     int rc = claim_hub_new(s, &s->hub, err);
     if (!rc)
         rc = task_watch_new(s, &s->watch, err);
+    if (!rc)
+        rc = pipelines_load(parts->config, &s->pipelines, err);
     if (rc)
         service_stop_free(s);
     else
@@ -200,6 +202,7 @@ void service_stop_free(struct service *s)
     claim_hub_stop_free(s->hub);
     task_watch_stop_free(s->watch);
     submit_group_release(&s->submits);
+    pipelines_release(&s->pipelines);
     pthread_mutex_destroy(&s->wakes.lock);
     struct rounds *all[ROUNDS_MAX];
     for (size_t i = 0, count = all_rounds(s, all); i < count; i++)
@@ -217,10 +220,16 @@ struct objstore *service_objects(struct service *s)
     return s->parts.objects;
 }
 
-void service_announce(struct service *s)
+void service_announce_submits(struct service *s)
 {
     claim_hub_poke(s->hub);
     rounds_poke(&s->relay);
+}
+
+void service_announce(struct service *s)
+{
+    atomic_store(&s->outbox_waits, true);
+    service_announce_submits(s);
 }
 
 void service_note_move(struct service *s, const struct task_move *move)

@@ -13,7 +13,7 @@
 #include "sha256.h"
 #include "task_type.h"
 
-static bool is_configured_type(const struct config *config, const char *type)
+bool submit_is_type(const struct config *config, const char *type)
 {
     char word[TASK_TYPE_MAX];
 
@@ -25,7 +25,7 @@ static bool is_configured_type(const struct config *config, const char *type)
     return false;
 }
 
-static int check_key(const char *key, struct err *err)
+int submit_check_key(const char *key, struct err *err)
 {
     size_t len = strlen(key);
 
@@ -75,12 +75,12 @@ static const struct {
     {"repo_download", check_repository},
 };
 
-static int check_meaning(const struct config *config, const struct submit_request *r,
+int submit_check_meaning(const struct config *config, const char *type, const char *params,
                          struct err *err)
 {
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
-        if (strcmp(readers[i].type, r->type) == 0)
-            return readers[i].check(config, r->params, err);
+        if (strcmp(readers[i].type, type) == 0)
+            return readers[i].check(config, params, err);
     }
     return 0;
 }
@@ -89,7 +89,7 @@ static int check(struct service *s, const struct submit_request *r, struct err *
 {
     const struct task_type *type = task_type_find(r->type);
 
-    if (!type && !is_configured_type(s->parts.config, r->type))
+    if (!type && !submit_is_type(s->parts.config, r->type))
         return err_set(err, -E_BAD_VALUE, "type: there is no task type '%s'", r->type);
     if (r->queue[0] && !task_word_is_valid(r->queue))
         return err_set(err, -E_BAD_VALUE,
@@ -101,9 +101,9 @@ static int check(struct service *s, const struct submit_request *r, struct err *
                        r->type);
     int rc = params_check(r->type, r->params, err);
     if (!rc)
-        rc = check_meaning(s->parts.config, r, err);
+        rc = submit_check_meaning(s->parts.config, r->type, r->params, err);
     if (!rc && r->idempotency_key)
-        rc = check_key(r->idempotency_key, err);
+        rc = submit_check_key(r->idempotency_key, err);
     return rc;
 }
 
@@ -293,7 +293,7 @@ int service_submit_many(struct service *s, struct submit_one *items, size_t coun
         return err_set(err, -E_NO_MEMORY, "no memory for %zu submits", count);
     for (size_t from = 0; from < count; from += BULK_MAX) {
         submit_part(s, items + from, count - from < BULK_MAX ? count - from : BULK_MAX, jobs);
-        service_announce(s);
+        service_announce_submits(s);
     }
     free(jobs);
     return 0;

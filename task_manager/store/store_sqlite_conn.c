@@ -231,6 +231,14 @@ void lite_id(struct lite_query *q, const char *id)
         note(q, sqlite3_bind_blob(q->st, ++q->at, bytes, ID_BYTES, SQLITE_TRANSIENT));
 }
 
+void lite_id_or_null(struct lite_query *q, const char *id)
+{
+    if (id && id[0])
+        lite_id(q, id);
+    else
+        lite_text(q, NULL);
+}
+
 int lite_next(struct lite_query *q, struct err *err)
 {
     if (q->rc == SQLITE_OK) {
@@ -328,6 +336,12 @@ void lite_get_id(struct lite_query *q, char ret_id[ID_TEXT_MAX])
         id_from_bytes(bytes, ret_id);
     else
         note(q, SQLITE_CORRUPT);
+}
+
+void lite_get_id_or_none(struct lite_query *q, char ret_id[ID_TEXT_MAX])
+{
+    lite_get_id(q, ret_id);
+    id_or_none(ret_id);
 }
 
 int lite_row_ok(struct lite_query *q, struct err *err)

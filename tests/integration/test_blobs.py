@@ -4,13 +4,22 @@ import io
 import json
 import os
 import secrets
+import sys
 import tarfile
 import unittest
+from pathlib import Path
 
 import blobs
 from faults import Proxy
-from support import EXAMPLE, EXAMPLE_TOTALS, Case, Manager, Worker, main, run, start_pair, wait_until
+from support import (EXAMPLE, EXAMPLE_TOTALS, Case, Manager, Worker, main, run, start_pair, temp_dir,
+                     wait_until)
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+from git_server import GitServer  # pylint: disable=wrong-import-position
+
+needs_azure = unittest.skipUnless(
+    blobs.CONNECTION or os.environ.get("SEGUE_TEST_REQUIRE_ALL") == "1",
+    "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
 COMMIT = "5f0c" * 10
 FILES = {
     b"README.md": b"# hello\n",
@@ -155,7 +164,7 @@ class Local(Uploads, Case):
         cls.kept = blobs.Local(cls.manager.storage)
 
 
-@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+@needs_azure
 class OnAzure(Uploads, Case):
     kind = "azure"
 
@@ -169,7 +178,7 @@ class OnAzure(Uploads, Case):
                          [])
 
 
-@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+@needs_azure
 class AzureFaults(Case):
     def setUp(self):
         self.manager = Manager(self, LEASE="600ms").start()
@@ -250,7 +259,7 @@ class AzureFaults(Case):
                 self.assertNotIn(b"topsecret", done.stderr + done.stdout)
 
 
-@unittest.skipUnless(blobs.CONNECTION, "TEST_AZURE_STORAGE_CONNECTION_STRING is not set")
+@needs_azure
 class WholeStore(Case):
     """STORAGE_URL=azure:CONTAINER: inputs and results are blobs, and no file is local."""
 
@@ -330,6 +339,47 @@ class WholeStore(Case):
         manager.wait_status(task_id, "DONE")
         self.assertIn(f"A song with a name that takes some room,2020-01-01,{count}\n".encode(),
                       manager.download(task_id).body)
+
+
+class Download(Case):
+    """The two steps one after the other: real git, and each kind of object store."""
+
+    def run_both(self, **settings):
+        server, name = GitServer(self, temp_dir(self)), f"Octo/Repo.{secrets.token_hex(4)}"
+        commit = server.repository(name).fill(
+            {path: content for path, content in FILES.items() if path != b"large.bin"}
+            | {b"link": ("120000", b"/etc/passwd")})
+        manager = start_pair(self, slots=1, ALLOW_NETWORKS="127.0.0.1",
+                             REPO_HOSTS=f"http://127.0.0.1:{server.port}", **settings)
+        task_id = manager.submit("repo_download", params={"repository": server.url(f"/{name}.git")})
+        manager.wait_status(task_id, "DONE")
+        found = manager.show(task_id)["result"]
+        task_id = manager.submit("blob_upload", params={"repo_path": found["key"],
+                                                        "commit": found["commit"]})
+        manager.wait_status(task_id, "DONE")
+        result = manager.show(task_id)["result"]
+        box = name.lower().replace("/", "-").replace(".", "-")
+        self.assertEqual((result["container_name"], result["commit"]), (box, commit))
+        return manager, found["kind"], box
+
+    def assert_holds(self, content):
+        expected = {path: text for path, text in FILES.items() if path != b"large.bin"}
+        self.assertEqual(content, expected | {b"link": b"/etc/passwd"})
+
+    def test_a_folder_becomes_a_local_container(self):
+        manager, kind, box = self.run_both()
+        self.assertEqual(kind, "folder")
+        self.assert_holds(blobs.Local(manager.storage).read(box))
+
+    @needs_azure
+    def test_an_archive_becomes_a_container_on_azure(self):
+        azure, store = blobs.Azure(), f"store-{secrets.token_hex(6)}"
+        self.addCleanup(azure.delete, store)
+        _, kind, box = self.run_both(STORAGE_URL=f"azure:{store}",
+                                     AZURE_STORAGE_CONNECTION_STRING=blobs.CONNECTION)
+        self.addCleanup(azure.delete, box)
+        self.assertEqual(kind, "tar")
+        self.assert_holds(azure.read(box))
 
 
 if __name__ == "__main__":

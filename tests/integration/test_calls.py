@@ -1,12 +1,14 @@
 """http_call: one HTTP request as a task, where it may go, and what counts as an answer."""
 
+import contextlib
 import json
 import secrets
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
-from support import Case, Manager, Worker, main, run, temp_dir
+from support import BACKEND, Case, Manager, Worker, main, run, temp_dir, wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from git_server import GitServer  # pylint: disable=wrong-import-position
@@ -216,6 +218,62 @@ class Guard(Calls):
                     done = run(program, "--check-config", cwd=temp_dir(self), **{name: value})
                     self.assertEqual(done.returncode, 2, done)
                     self.assertIn(says, (done.stderr + done.stdout).decode())
+
+
+class Steps(Calls):
+    """HTTP calls as the steps of a pipeline."""
+
+    def test_a_step_calls_with_what_earlier_ones_have_got_and_keeps_its_secrets(self):
+        seen = {}
+
+        def second(handler):
+            seen.update(body=json.loads(handler.body()), key=handler.headers["X-Key"],
+                        path=handler.path)
+            handler.send(200, b'{"status":"success","got":"hunter2-and-more"}',
+                         Content_Type="application/json")
+        self.say("/first", {"job": {"items": [{"id": 7}]}})
+        self.server.behaviours["/second"] = second
+        definition = {
+            "queue": self.manager.queue,
+            "input": {"key": {"type": "string", "secret": True}, "base": {"type": "string"}},
+            "steps": [
+                {"name": "ask", "http": {"url": "${input.base}/first",
+                                         "extract": {"id": "job.items[0].id"}}},
+                {"name": "tell", "http": {
+                    "url": "${input.base}/second", "method": "POST",
+                    "query": {"n": "${steps.ask.output.extracted.id}"},
+                    "json": {"id": "${steps.ask.output.body.job.items[0].id}"},
+                    "headers": {"X-Key": "${input.key}"},
+                    "success": {"equals": {"status": "success"}}}}]}
+        answer = self.manager.post("/v1/pipelines/calls/runs", {
+            "definition": definition,
+            "input": {"key": "hunter2-and-more", "base": self.server.url("")}})
+        self.assertEqual(answer.status, 202, answer)
+        path = f"/v1/pipelines/runs/{answer.json['run_id']}"
+        run_ = wait_until(lambda: (r := self.manager.get(path).json)["status"] != "PROCESSING"
+                          and r, "the run to end")
+        self.assertEqual(run_["status"], "DONE", run_)
+        self.assertEqual(seen, {"body": {"id": 7}, "key": "hunter2-and-more",
+                                "path": "/second?n=7"})
+        self.assertEqual(run_["steps"][1]["params"]["headers"], "***")
+        for shown in (path, *(f"/v1/tasks/{s['task_id']}" for s in run_["steps"])):
+            self.assertNotIn("hunter2", self.manager.get(shown).body.decode())
+        if BACKEND == "sqlite":  # nor is what was given kept in plain
+            place = self.manager.settings["DATABASE_URL"].removeprefix("sqlite:")
+            with contextlib.closing(sqlite3.connect(place)) as database:
+                kept = database.execute("SELECT input FROM run UNION ALL SELECT params FROM task")
+                self.assertNotIn("hunter2", str(kept.fetchall()))
+
+    def test_a_definition_of_calls_is_judged_before_and_its_addresses_when_known(self):
+        def ask(http, **members):
+            return self.manager.post("/v1/pipelines/calls/runs", {"definition": {
+                "steps": [{"name": "ask", "http": http}], **members}})
+        answer = ask({"url": "http://x/", "method": "BREW", "colour": 1})
+        self.assertEqual({m["path"] for m in answer.json["mistakes"]},
+                         {"definition.steps[0].http.method", "definition.steps[0].http.colour"})
+        self.assertEqual([m["path"] for m in ask({"method": "GET"}).json["mistakes"]],
+                         ["definition.steps[0].http.url"])
+        self.assert_problem(ask({"url": "http://elsewhere.example/"}), 400, says="CALL_HOSTS")
 
 
 if __name__ == "__main__":

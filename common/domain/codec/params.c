@@ -232,11 +232,6 @@ int64_t params_int(const struct params *p, const char *name, int64_t fallback)
     return json_is_integer(value) ? json_integer_value(value) : fallback;
 }
 
-bool params_is_true(const struct params *p, const char *name)
-{
-    return json_is_true(json_object_get((const json_t *)p, name));
-}
-
 bool params_bool(const struct params *p, const char *name, bool fallback)
 {
     const json_t *value = json_object_get((const json_t *)p, name);

@@ -32,7 +32,6 @@ struct params;
 int params_open(const char *text, struct params **ret, struct err *err);
 void params_close(struct params *p);
 int64_t params_int(const struct params *p, const char *name, int64_t fallback);
-bool params_is_true(const struct params *p, const char *name);
 bool params_bool(const struct params *p, const char *name, bool fallback);
 const char *params_word(const struct params *p, const char *name, const char *fallback);
 

@@ -438,8 +438,7 @@ static const char *const odd_names[] = {
     "~",
     "\xc3\xa9",
     "\xc3\xa9\xff\xfe",
-    "\xe2\x80\xae"
-    "gnp.exe",
+    "\xe2\x80\xaegnp.exe",
     "\xef\xbf\xbf",
     "\xf0\x9f\x98\x80",
     "\xff",

@@ -427,8 +427,8 @@ static void random_table(struct out *o)
         nulls[i] = (unsigned)below(o, 4);
     }
     o->threads = 1 + (unsigned)below(o, 4);
-    begin(o, columns, count, 1 + below(o, 1U << below(o, 18)),
-          1 + below(o, 1U << below(o, 24)));
+    /* some row groups, not one for every row */
+    begin(o, columns, count, 1 + rows / 50 + below(o, 1U << below(o, 18)), 0);
     for (unsigned row = 0; row < rows; row++)
         for (size_t i = 0; i < count; i++) {
             if (columns[i].optional && below(o, 4) < nulls[i])

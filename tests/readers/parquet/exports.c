@@ -190,7 +190,11 @@ static int export(const struct set *set, const char *url, bool single, const cha
     free(report.result);
     container_store_close(context.containers);
     objstore_close(context.store);
+#ifdef ANY_MEMORY
+    return 0;
+#else
     return set->most_bytes && peak > set->most_bytes;
+#endif
 }
 
 static const struct set *find(const char *name)
