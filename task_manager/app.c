@@ -19,7 +19,7 @@
 #include "supervisor.h"
 
 enum {
-    OWN_STORE_THREADS = 4, /* hub, reaper, relay, housekeeping */
+    OWN_STORE_THREADS = 5, /* hub, watch, reaper, relay, housekeeping */
     HTTP_GRACE_MS = 5000,
     STOP_LEAST_MS = 10000,
     EXIT_CUT = 111,
@@ -29,6 +29,7 @@ enum {
 struct app {
     const struct config *config;
     struct objstore *objects;
+    struct container_store *containers;
     struct store *store;
     struct broker *publisher;
     struct service *service;
@@ -103,7 +104,10 @@ static int app_start(struct app *a, struct err *err)
     if (!rc)
         rc = of_setting(objstore_open_on(c->storage_url, c->azure_connection, &a->objects, err),
                         "STORAGE_URL", err);
-
+    if (!rc)
+        rc = of_setting(
+            container_store_open(a->objects, c->azure_connection, &a->containers, err),
+            "AZURE_STORAGE_CONNECTION_STRING", err);
     if (!rc)
         rc = of_setting(store_open(c->database_url, connections, &a->store, err),
                         "DATABASE_URL", err);
@@ -119,7 +123,7 @@ static int app_start(struct app *a, struct err *err)
         rc = service_start(&parts, &a->service, err);
     }
     if (!rc) {
-        a->api = (struct api){a->service, c};
+        a->api = (struct api){a->service, c, a->containers};
         rc = start_server(a, files, err);
     }
     return rc;
@@ -180,6 +184,7 @@ static void app_stop(struct app *a)
     FAILPOINT(manager_drained);
     broker_close(a->publisher);
     store_close(a->store);
+    container_store_close(a->containers);
     objstore_close(a->objects);
     sem_post(&a->is_stopped);
     if (is_watched)

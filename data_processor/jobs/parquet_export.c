@@ -1,11 +1,12 @@
-/* parquet_export.c - a container of blobs as Parquet: all of it in parts of bounded size, or
- * one file for each blob. What was written is listed in a manifest, a line of JSON for each
- * file, and the first lines of it are in the result. */
+/* parquet_export.c - a container of blobs as Parquet: all of it in parts of bounded size, one
+ * file for each blob, or the file of one blob. What was written is listed in a manifest, a line
+ * of JSON for each file, and the first lines of it are in the result. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "blob_text.h"
 #include "buf.h"
 #include "failpoint.h"
 #include "job.h"
@@ -132,6 +133,15 @@ static int add_blob(struct export *e, const struct blob *blob, struct err *err)
     return 0;
 }
 
+/* The blob that was asked for by its name. */
+static int add_one(struct export *e, const char *text, struct err *err)
+{
+    struct blob blob;
+    int rc = blob_text_find(e->container, text, &blob, err);
+
+    return rc ? rc : add_blob(e, &blob, err);
+}
+
 static int add_all(struct export *e, struct err *err)
 {
     struct container_list *list = NULL;
@@ -153,7 +163,8 @@ static int add_all(struct export *e, struct err *err)
  */
 static int write_files(struct export *e, struct err *err)
 {
-    int rc = add_all(e, err);
+    const char *blob = params_word(e->params, "blob", NULL);
+    int rc = blob ? add_one(e, blob, err) : add_all(e, err);
 
     if (rc == 0 && !e->part && e->single)
         rc = begin_part(e, err);
@@ -213,6 +224,16 @@ static int run_on(struct export *e, struct report *ret, struct err *err)
     return 0;
 }
 
+/* While blob_upload is at work, or has failed, its note stands there: blobs of no one commit.
+ */
+static bool is_note(const char *commit)
+{
+    const char *dash = strchr(commit, '-');
+
+    return dash && id_is_valid(dash + 1) &&
+           (strncmp(commit, "created-", 8) == 0 || strncmp(commit, "updating-", 9) == 0);
+}
+
 static int open_container(struct export *e, struct err *err)
 {
     const char *name = params_word(e->params, "container", "");
@@ -220,6 +241,8 @@ static int open_container(struct export *e, struct err *err)
 
     if (rc == 0)
         rc = container_commit(e->container, e->commit, err);
+    if (rc == 0 && is_note(e->commit))
+        e->commit[0] = '\0';
     if (rc == -E_NOT_FOUND)
         return err_set(err, -E_NOT_FOUND, "there is no container '%s'", name);
     return rc;
@@ -247,7 +270,8 @@ static int parquet_export_run(const struct job_context *context, struct report *
     e->context = context;
     buf_init(&e->listed);
     int rc = params_open(context->work->params, &e->params, &err);
-    e->single = params_bool(e->params, "single_parquet", false);
+    e->single =
+        params_bool(e->params, "single_parquet", false) || params_word(e->params, "blob", NULL);
     e->part_rows = (uint64_t)params_int(e->params, "part_rows", PART_ROWS);
     e->part_bytes = (uint64_t)params_int(e->params, "part_bytes", PART_BYTES);
     if (rc == 0)

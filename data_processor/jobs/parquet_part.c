@@ -1,14 +1,13 @@
 #include "parquet_part.h"
 
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "blob_text.h"
 #include "parquet.h"
 #include "sha256.h"
 #include "text.h"
-#include "utf8.h"
 
 enum { NAME, CONTENT, SIZE, SHA256, COMMIT, COLUMNS };
 
@@ -99,29 +98,9 @@ uint64_t part_bytes(const struct part *p)
     return p->bytes;
 }
 
-static bool is_escape(const char *at)
-{
-    return at[0] == '%' && isxdigit((unsigned char)at[1]) && isxdigit((unsigned char)at[2]);
-}
-
 size_t part_name(const char *name, char ret_text[PART_NAME_MAX])
 {
-    size_t len = strlen(name), at = 0, out = 0;
-    bool is_text = utf8_is_valid(name, len);
-
-    while (at < len) {
-        size_t step = utf8_char(name + at, len - at);
-        if (step > 0 && (is_text || !is_escape(name + at))) {
-            memcpy(ret_text + out, name + at, step);
-            out += step;
-            at += step;
-            continue;
-        }
-        snprintf(ret_text + out, 4, "%%%02X", (unsigned char)name[at++]);
-        out += 3;
-    }
-    ret_text[out] = '\0';
-    return out;
+    return blob_text(name, ret_text);
 }
 
 /* -- the content of one blob -- */

@@ -81,7 +81,8 @@ static bool begin_json(struct exchange *x, int64_t limit)
 {
     x->body.kind = BODY_IS_TEXT;
     x->body.limit = limit;
-    if (!exchange_has_body(x) || media_is_json(exchange_header(x, "Content-Type")) ||
+    if (x->match.route->body == HTTP_BODY_ANY || !exchange_has_body(x) ||
+        media_is_json(exchange_header(x, "Content-Type")) ||
         (x->match.route->body == HTTP_BODY_LINES && exchange_has_lines(x)))
         return true;
     reply_problem(x, 415, NULL, "the Content-Type must be application/json%s",
@@ -255,6 +256,7 @@ bool body_begin(struct exchange *x)
         limit *= exchange_has_lines(x) ? BODY_BATCH_FACTOR : 1;
         break;
     case HTTP_BODY_JSON:
+    case HTTP_BODY_ANY:
         break;
     }
     if (!begin_json(x, limit))

@@ -43,11 +43,11 @@ static const struct {
     enum http_method method;
 } methods[] = {
     {"GET", HTTP_GET}, {"HEAD", HTTP_GET},      {"POST", HTTP_POST},
-    {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE},
+    {"PUT", HTTP_PUT}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
 };
 
 /* Methods that RFC 9110 and RFC 5789 know and no route has: 405, not 501. */
-static const char *const known_methods[] = {"OPTIONS", "PATCH", "TRACE", "CONNECT"};
+static const char *const known_methods[] = {"PATCH", "TRACE", "CONNECT"};
 
 /* False for a method that nobody knows. */
 static bool read_method(struct exchange *x, const char *name)

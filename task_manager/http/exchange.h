@@ -44,6 +44,8 @@ enum exchange_stage {
 
 struct exchange {
     struct executor_job job;
+    void (*go_on)(void *arg, bool is_dropped); /* of exchange_go_on */
+    void *go_on_arg;
     struct http_server *server;
     const struct http_options *options;
     struct body_budget *budget;

@@ -61,7 +61,8 @@ void router_allow_text(unsigned allow, char ret_text[ROUTER_ALLOW_MAX])
     static const char *const names[HTTP_METHOD__COUNT] = {[HTTP_GET] = "GET, HEAD",
                                                           [HTTP_POST] = "POST",
                                                           [HTTP_PUT] = "PUT",
-                                                          [HTTP_DELETE] = "DELETE"};
+                                                          [HTTP_DELETE] = "DELETE",
+                                                          [HTTP_OPTIONS] = "OPTIONS"};
     size_t used = 0;
 
     ret_text[0] = '\0';

@@ -2,6 +2,7 @@
 #ifndef HTTP_ROUTES_H
 #define HTTP_ROUTES_H
 
+#include "container.h"
 #include "server.h"
 #include "service.h"
 
@@ -9,6 +10,7 @@
 struct api {
     struct service *service;
     const struct config *config;
+    struct container_store *containers;
 };
 
 /* The table for http_server_start, and the sink that takes uploads (context: struct api). */

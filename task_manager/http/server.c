@@ -59,6 +59,7 @@
 enum {
     LISTENERS_MAX = 8,
     QUEUED_PER_HANDLER_THREAD = 128,
+    REMOTE_THREADS = 4,
     CONNECTION_MEMORY = 32 * 1024,
     STOP_LOOK_MS = 100,
     STOP_REMIND_MS = 5000
@@ -74,7 +75,7 @@ struct http_server {
     struct http_options options;
     struct listener listeners[LISTENERS_MAX];
     size_t listener_count;
-    struct executor *executor, *probes;
+    struct executor *executor, *probes, *remote;
     struct deadline *deadline;
     struct body_budget bodies;
     atomic_int connections;
@@ -183,12 +184,29 @@ static struct exchange *exchange_of_job(struct executor_job *job)
 static void job_run(struct executor_job *job)
 {
     struct exchange *x = exchange_of_job(job);
-    x->match.route->handle(x, x->options->context);
+
+    if (x->go_on)
+        x->go_on(x->go_on_arg, false);
+    else
+        x->match.route->handle(x, x->options->context);
 }
 
 static void job_drop(struct executor_job *job)
 {
-    reply_problem(exchange_of_job(job), 503, NULL, "the server is stopping");
+    struct exchange *x = exchange_of_job(job);
+
+    if (x->go_on)
+        x->go_on(x->go_on_arg, true);
+    else
+        reply_problem(x, 503, NULL, "the server is stopping");
+}
+
+void exchange_go_on(struct exchange *x, void (*handle)(void *arg, bool is_dropped), void *arg)
+{
+    x->go_on = handle;
+    x->go_on_arg = arg;
+    if (executor_submit(x->server->remote, EXECUTOR_COMMON, &x->job) < 0)
+        handle(arg, true);
 }
 
 /* The stage stays BODY, so that the reply is looked at here instead of resuming. */
@@ -202,15 +220,20 @@ static enum MHD_Result run_inline(struct exchange *x)
 static void hand_over(struct exchange *x)
 {
     enum http_lane lane = x->match.route->lane;
-    struct executor *e = lane == HTTP_LANE_PROBE ? x->server->probes : x->server->executor;
+    struct executor *e = lane == HTTP_LANE_PROBE    ? x->server->probes
+                         : lane == HTTP_LANE_REMOTE ? x->server->remote
+                                                    : x->server->executor;
 
     x->stage = EXCHANGE_HANDLING;
     x->job.run = job_run;
     x->job.drop = job_drop;
     conn_enter(x->conn, CONN_HANDLING);
     MHD_suspend_connection(x->transport);
-    int result = executor_submit(
-        e, lane == HTTP_LANE_COMMON ? EXECUTOR_COMMON : EXECUTOR_RESERVED, &x->job);
+    int result = executor_submit(e,
+                                 lane == HTTP_LANE_COMMON || lane == HTTP_LANE_REMOTE
+                                     ? EXECUTOR_COMMON
+                                     : EXECUTOR_RESERVED,
+                                 &x->job);
     if (result == -E_OVERLOAD)
         reply_problem(x, 503, NULL, "too many requests are waiting");
     else if (result < 0)
@@ -464,6 +487,10 @@ static int start_all(struct http_server *s, struct err *err)
                                 &s->executor, err);
     if (result == 0)
         result = executor_start(1, QUEUED_PER_HANDLER_THREAD, &s->probes, err);
+    if (result == 0)
+        result =
+            executor_start(REMOTE_THREADS, (size_t)REMOTE_THREADS * QUEUED_PER_HANDLER_THREAD,
+                           &s->remote, err);
     for (const char *at = o->listen; result == 0;) {
         at = config_list_next(at, where, sizeof where);
         if (!at)
@@ -557,6 +584,8 @@ static void end_requests(struct http_server *s)
     executor_stop(s->executor);
     if (s->probes)
         executor_stop(s->probes);
+    if (s->remote)
+        executor_stop(s->remote);
     while ((active = wait_until_idle(s, STOP_LOOK_MS)) > 0) {
         deadline_cut_all(s->deadline);
         if (clock_mono_ms() < remind_ms)
@@ -581,6 +610,7 @@ void http_server_stop_free(struct http_server *s, int64_t grace_ms)
         MHD_stop_daemon(s->listeners[i].daemon);
     executor_free(s->executor);
     executor_free(s->probes);
+    executor_free(s->remote);
     deadline_stop_free(s->deadline);
     pthread_cond_destroy(&s->idle);
     pthread_mutex_destroy(&s->lock);

@@ -22,12 +22,20 @@
 struct exchange;
 struct http_server;
 
-enum http_method { HTTP_GET, HTTP_POST, HTTP_PUT, HTTP_DELETE, HTTP_METHOD__COUNT };
+enum http_method {
+    HTTP_GET,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_METHOD__COUNT
+};
 
 enum http_body {
     HTTP_BODY_NONE,  /* a body is refused with 400 */
     HTTP_BODY_JSON,  /* application/json up to the JSON limit */
     HTTP_BODY_BATCH, /* the same up to 16 times that limit (worker reports) */
+    HTTP_BODY_ANY,   /* up to the JSON limit, whatever its type: the handler's business */
     HTTP_BODY_LINES, /* JSON, or application/x-ndjson up to 16 times that limit */
     HTTP_BODY_UPLOAD /* streamed to the sink: multipart/form-data with one part `file` (no other
                       * files), or raw as text/csv, octet-stream, gzip, zstd, plain text,
@@ -41,8 +49,10 @@ enum http_lane {
     HTTP_LANE_WORKER, /* the same, but some of the threads are kept free for these (executor.h):
                        * leases must be renewed although everything else is waiting */
     HTTP_LANE_PROBE, /* on a thread of its own: for health checks that answer in bounded time */
-    HTTP_LANE_INLINE /* on the byte-moving thread itself: for handlers that never block and
-                      * reply before they return. Answered whatever the others wait for */
+    HTTP_LANE_REMOTE, /* on a few threads of their own: for handlers that ask a storage account,
+                       * which may take minutes to fail */
+    HTTP_LANE_INLINE  /* on the byte-moving thread itself: for handlers that never block and
+                       * reply before they return. Answered whatever the others wait for */
 };
 
 enum { HTTP_PARAM_MAX = 2 };
@@ -122,6 +132,12 @@ struct upload {
 struct upload *exchange_take_upload(struct exchange *x);
 /* Further simple fields of a multipart form (up to 16 of 256 bytes); NULL without. */
 const char *exchange_form(const struct exchange *x, const char *name);
+
+/* Has the rest of the work done on a thread of HTTP_LANE_REMOTE, for who holds an exchange
+ * where blocking is not allowed. handle is called once, from there or, when no more can wait or
+ * the server stops, from the calling or the stopping thread with is_dropped: then it only
+ * replies. */
+void exchange_go_on(struct exchange *x, void (*handle)(void *arg, bool is_dropped), void *arg);
 
 /* -- the reply: exactly one, then x is gone -- */
 

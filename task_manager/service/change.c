@@ -47,7 +47,7 @@ static int change(struct service *s, const char *id, plan_fn *plan, void *arg, s
             return rc;
         if (result.outcome == MOVE_MADE) {
             FAILPOINT(change_made);
-            service_note_move(&move);
+            service_note_move(s, &move);
             runs_follow(s, &result, 1);
             service_announce(s);
             return ret ? store_get(s->parts.store, id, ret, err) : 0;

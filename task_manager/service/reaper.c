@@ -62,7 +62,7 @@ static bool reap_batch(struct service *s, struct err *err)
         if (results[i].outcome != MOVE_MADE)
             continue;
         metric_add(METRIC_LEASES_EXPIRED, 1);
-        service_note_move(&moves[i]);
+        service_note_move(s, &moves[i]);
         log_warn("lease.expired", LOG_S("task_id", expired[i].id),
                  LOG_S("worker", expired[i].worker), LOG_I("attempt", expired[i].attempt));
     }

@@ -183,7 +183,7 @@ static void settle(struct service *s, const struct report *r, const struct draft
     if (m->outcome != MOVE_NOT_FOUND)
         snprintf(v->state, sizeof v->state, "%s", task_state_name(m->state));
     if (m->outcome == MOVE_MADE) {
-        service_note_move(&d->move);
+        service_note_move(s, &d->move);
     } else if (m->outcome == MOVE_STALE) {
         refuse(v, REPORT_STALE, "this attempt no longer owns the task");
         metric_add(METRIC_REPORTS_STALE, 1);

@@ -124,7 +124,7 @@ static int cancel_task(struct service *s, const struct task *t, struct err *err)
     move.detail = move.error.message;
     int rc = store_move(s->parts.store, &move, 1, s->announce, &result, err);
     if (!rc && result.outcome == MOVE_MADE)
-        service_note_move(&move);
+        service_note_move(s, &move);
     return rc;
 }
 

@@ -142,6 +142,8 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
     if (!rc)
+        rc = task_watch_new(s, &s->watch, err);
+    if (!rc)
         rc = pipelines_load(parts->config, &s->pipelines, err);
     if (rc)
         service_stop_free(s);
@@ -160,6 +162,8 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
     if (rc)
         return rc;
     rc = claim_hub_start(s->hub, err);
+    if (!rc)
+        rc = task_watch_start(s->watch, err);
     if (!rc)
         rc = probes_start(s, err);
     if (!rc)
@@ -184,6 +188,7 @@ void service_end_readiness(struct service *s)
 void service_drain(struct service *s)
 {
     claim_hub_drain(s->hub);
+    task_watch_drain(s->watch);
 }
 
 void service_stop_free(struct service *s)
@@ -195,6 +200,7 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->reaper); /* it pokes the other two, so it goes first */
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
+    task_watch_stop_free(s->watch);
     submit_group_release(&s->submits);
     pipelines_release(&s->pipelines);
     pthread_mutex_destroy(&s->wakes.lock);
@@ -226,7 +232,7 @@ void service_announce(struct service *s)
     service_announce_submits(s);
 }
 
-void service_note_move(const struct task_move *move)
+void service_note_move(struct service *s, const struct task_move *move)
 {
     static const struct {
         enum metric metric;
@@ -239,6 +245,8 @@ void service_note_move(const struct task_move *move)
         [TASK_CANCELLED] = {METRIC_TASKS_CANCELLED, "task.cancelled"},
     };
 
+    if (task_state_is_terminal(move->to))
+        task_watch_note(s->watch, move->id);
     metric_add(notes[move->to].metric, 1);
     log_event(move->to == TASK_FAILED ? LOG_WARN : LOG_DEBUG, notes[move->to].event,
               LOG_S("task_id", move->id), LOG_S("actor", move->actor),

@@ -3,8 +3,8 @@
  * The door between HTTP and everything durable. No HTTP, no SQL, no JSON text here except
  * the opaque `params` and `result` of tasks. A service may be used from any thread; calls
  * block on the database and the disk. Its own threads are the claim hub (answers long
- * polls), the reaper (expired leases), the outbox relay (publishes), housekeeping, and a
- * probe each for store and disk. */
+ * polls), the watch of tasks that are waited for, the reaper (expired leases), the outbox relay
+ * (publishes), housekeeping, and a probe each for store and disk. */
 #ifndef SERVICE_SERVICE_H
 #define SERVICE_SERVICE_H
 
@@ -37,7 +37,8 @@ int service_start(const struct service_parts *parts, struct service **ret, struc
 /* From now on readiness says no: the program is about to end. */
 void service_end_readiness(struct service *s);
 
-/* Answers all parked claims with nothing; further ones are answered at once. */
+/* Answers all parked claims with nothing, and all who wait for tasks that they have to ask
+ * again; further ones are answered at once. */
 void service_drain(struct service *s);
 
 /* Ends the threads and frees. No call may be under way. */
@@ -185,6 +186,41 @@ int service_heartbeat(struct service *s, const struct heartbeat *items, size_t c
 
 int service_report(struct service *s, const char *worker, const struct report *items,
                    size_t count, struct report_verdict *ret, struct err *err);
+
+/* -- waiting for a task's end -- */
+
+struct await_reply {
+    /* Called exactly once, from the calling thread or later from the watch's, which must not be
+     * held up. rc 0: the task is DONE, FAILED or CANCELLED; it stays the service's. Else t is
+     * NULL and rc -E_TIMEOUT (it goes on), -E_UNAVAILABLE (the service is drained; it goes on),
+     * -E_CANCELLED (is_alive said no; it goes on), -E_NOT_FOUND or -E_NO_MEMORY. */
+    void (*answer)(void *arg, int rc, const struct task *t, const struct err *err);
+    bool (*is_alive)(void *arg); /* does anybody still want to know? asked every second */
+    void *arg;
+};
+
+/* Answers when the task has ended, at most after wait_ms. Does not block. */
+void service_await(struct service *s, const char *task_id, int64_t wait_ms,
+                   const struct await_reply *reply);
+
+/* -- what the calls of the repository services need (repository.c) -- */
+
+enum { REPOSITORY_URL_MAX = 2048, DOWNLOAD_PATH_MAX = 4096 };
+
+/* The address to clone for one that a client has written, which must end in ".git" and be
+ * allowed by REPO_HOSTS; where it is not, with https instead of http it may be. E_BAD_VALUE. */
+int service_repository_url(struct service *s, const char *text,
+                           char ret_url[REPOSITORY_URL_MAX], struct err *err);
+
+struct download {
+    char key[DOWNLOAD_PATH_MAX]; /* of the folder or archive in the object store */
+    char commit[129];            /* "" when it is not known */
+};
+
+/* The finished repo_download whose result names `path` as its path or its key, which is how
+ * nothing else can be reached by a path. E_NOT_FOUND. */
+int service_find_download(struct service *s, const char *path, struct download *ret,
+                          struct err *err);
 
 /* -- health -- */
 

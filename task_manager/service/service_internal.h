@@ -10,6 +10,7 @@
 #include "service.h"
 
 struct claim_hub;
+struct task_watch;
 
 /* A thread that works in rounds: sleeps until poked or until the round is due. */
 struct rounds {
@@ -75,6 +76,7 @@ struct service {
     struct retry_policy retry;
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
+    struct task_watch *watch;
     struct pipelines pipelines; /* never changed after the start */
     struct submit_group submits;
     struct wakes wakes;
@@ -184,6 +186,15 @@ void claim_hub_stop_free(struct claim_hub *hub);
 bool claim_hub_park(struct claim_hub *hub, const struct claim_request *request,
                     const struct claim_reply *reply);
 
+int task_watch_new(struct service *s, struct task_watch **ret, struct err *err);
+int task_watch_start(struct task_watch *watch, struct err *err);
+/* Looks at every task that is due once. */
+void task_watch_pass(struct task_watch *watch);
+/* The task may have ended: whoever waits for it is to know at once. Cheap when nobody does. */
+void task_watch_note(struct task_watch *watch, const char *task_id);
+void task_watch_drain(struct task_watch *watch);
+void task_watch_stop_free(struct task_watch *watch);
+
 /* One try at a claim. *ret: work_items_free; NULL when there was nothing or on failure. */
 int claim_once(struct service *s, const struct claim_request *request, struct work **ret,
                size_t *ret_count, struct err *err);
@@ -244,7 +255,8 @@ int runs_sweep(struct service *s, struct err *err);
 int runs_hide_error(struct service *s, const char *run_id, struct task_error *error,
                     struct err *err);
 
-/* Counts a move and logs it; `state` is what the task is afterwards. */
-void service_note_move(const struct task_move *move);
+/* Counts a move, logs it, and tells who waits for the task; `state` is what the task is
+ * afterwards. */
+void service_note_move(struct service *s, const struct task_move *move);
 
 #endif

@@ -53,7 +53,7 @@ static int serve(struct house *h, struct err *err)
         .context = &h->api,
     };
 
-    h->api = (struct api){h->service, c};
+    h->api = (struct api){.service = h->service, .config = c};
     return http_server_start(&options, &h->server, err);
 }
 
