@@ -33,7 +33,7 @@ int fs_open_dir(const char *path, struct err *err)
 /* Makes one directory and makes its name durable. */
 static int make_dir(int at, const char *path, struct err *err)
 {
-    if (mkdirat(at, path, 0750) != 0) {
+    if (mkdirat(at, path, 0770) != 0) {
         if (errno == EEXIST) {
             struct stat st;
             if (fstatat(at, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
