@@ -20,7 +20,7 @@ declare -A groups=(
     [package]="dpkg-dev file"
     [trees]="debootstrap systemd-container"
     [test]="libcmocka-dev curl mariadb-server-core mariadb-client-core rabbitmq-server patch python3
-        perl clang clang-format"
+        perl clang clang-format sqlite3"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy

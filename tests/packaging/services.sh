@@ -13,7 +13,7 @@ inside() {
     if $plain; then
         tree_run "$tree" "$@"
     else
-        nsenter -t "$leader" -m -u -i -n -p -r -w/ env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+        nsenter -t "$leader" -m -u -i -n -p -r env -i -C / PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
             LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"
     fi
 }
