@@ -42,7 +42,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS
     "systemd | systemd-standalone-sysusers, systemd | systemd-standalone-tmpfiles")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "git, ca-certificates")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "mariadb-server | default-mysql-server, rabbitmq-server")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "sqlite3 | mariadb-client, mariadb-server | default-mysql-server, rabbitmq-server")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 "Accepts tasks over HTTP, keeps them in SQLite or MySQL, and has workers run each in a
 process of its own. Contains the task manager, the worker and the command line client,
