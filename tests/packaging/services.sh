@@ -86,7 +86,7 @@ start_by_hand() { # UNIT
     # shellcheck disable=SC2046
     (
         umask "$(unit_values "$unit" UMask)"
-        exec env -i PATH=/usr/bin:/bin LANG=C.UTF-8 "${settings[@]}" chroot "$tree" \
+        exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 "${settings[@]}" chroot "$tree" \
             setpriv --reuid "$(unit_values "$unit" User)" --regid "$(unit_values "$unit" Group)" --init-groups \
             --no-new-privs --bounding-set=-all \
             env -C "$(unit_values "$unit" WorkingDirectory)" "${without[@]}" $(unit_values "$unit" ExecStart)
