@@ -21,7 +21,7 @@ skip() { # what this needs is not there
 trees_begin() { # SCRIPT ARGUMENTS...
     if [ -n "${SEGUE_TREES:-}" ]; then
         # in memory where there is plenty: dpkg waits for the disk at every file
-        [ "$(awk '/^MemAvailable/ {print $2}' /proc/meminfo)" -lt $((8 << 20)) ] ||
+        [ -n "${KEEP_TREES:-}" ] || [ "$(awk '/^MemAvailable/ {print $2}' /proc/meminfo)" -lt $((8 << 20)) ] ||
             mount -t tmpfs -o mode=755 trees "$SEGUE_TREES"
         return 0
     fi
@@ -31,14 +31,26 @@ trees_begin() { # SCRIPT ARGUMENTS...
     local rc=0
     SEGUE_TREES=$(mktemp -d "${TMPDIR:-/var/tmp}/segue-trees.XXXXXX")
     export SEGUE_TREES
+    groups_before=$(list_groups)
     # a signal to this script ends the other one with all below it
     unshare --mount --pid --fork --kill-child --mount-proc "$@" &
-    local inner=$!
-    trap 'kill -KILL $inner 2>/dev/null; wait $inner 2>/dev/null; rm -rf --one-file-system "$SEGUE_TREES"; exit 143' INT TERM HUP
+    inner=$!
+    trap 'kill -KILL $inner 2>/dev/null || true; wait $inner 2>/dev/null || true; trees_end; exit 143' INT TERM HUP
     wait $inner || rc=$?
+    trees_end
+    exit $rc
+}
+
+# The control groups that systemd-nspawn leaves behind, which are empty by now.
+list_groups() { find /sys/fs/cgroup -maxdepth 4 -type d \( -name payload -o -name supervisor \) 2>/dev/null | sort; }
+
+trees_end() {
+    local group
+    for group in $(comm -13 <(echo "$groups_before") <(list_groups)); do
+        find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
+    done
     [ -z "${KEEP_TREES:-}" ] || say "kept: $SEGUE_TREES"
     [ -n "${KEEP_TREES:-}" ] || rm -rf --one-file-system "$SEGUE_TREES"
-    exit $rc
 }
 
 quietly() { # LOG COMMAND...: shows the end of the output only when the command fails
@@ -52,8 +64,8 @@ quietly() { # LOG COMMAND...: shows the end of the output only when the command 
 # The system before anything is added, as a tar file that later runs share.
 tree_base() { # SUITE
     local tar=$cache/$1.tar tree=$SEGUE_TREES/base
+    mkdir -p "$cache/debs-$1/partial"
     [ ! -e "$tar" ] || return 0
-    mkdir -p "$cache/debs-$1"
     say "debootstrap $1"
     debootstrap --variant=minbase --cache-dir="$cache/debs-$1" "$1" "$tree" ${MIRROR:+"$MIRROR"} \
         >"$SEGUE_TREES/debootstrap.log" 2>&1 || {
