@@ -96,11 +96,13 @@ named_artifacts() { # DATABASE (a file, for SQLite)
 
 # --- files ---
 
-# Objects below a folder, as keys. What is unfinished, or a database, is no object.
+# Objects below a folder, as keys, which all have a folder in them. What is unfinished is no
+# object, nor is the database, which may lie there as well.
 list_objects() { # FOLDER
+    local other=()
     [ -d "$1" ] || return 0
-    (cd "$1" && find . -type f ! -name '*.part' ! -name '*.db' ! -name '*.db-*' ! -name '*.db.lock' -printf '%P\n') |
-        LC_ALL=C sort
+    [ $kind != sqlite ] || other=(! -name "$(basename "$database")*")
+    (cd "$1" && find . -mindepth 2 -type f ! -name '*.part' "${other[@]}" -printf '%P\n') | LC_ALL=C sort
 }
 
 # Copies what the second folder does not have yet. Objects are never written to once they have
@@ -109,7 +111,7 @@ copy_new() { # FROM TO
     local list
     list=$(mktemp)
     LC_ALL=C comm -23 <(list_objects "$1") <(list_objects "$2") >"$list"
-    tar -C "$1" --ignore-failed-read --warning=no-failed-read --files-from="$list" -cf - 2>/dev/null |
+    tar -C "$1" --ignore-failed-read --warning=no-failed-read --verbatim-files-from --files-from="$list" -cf - 2>/dev/null |
         tar -C "$2" -xpf - || true # what is missing afterwards is found by check_artifacts
     wc -l <"$list"
     rm -f "$list"

@@ -18,6 +18,10 @@ for page in docs/config.md packaging/segue.env.example; do
     }
 done
 
+if command -v mandoc >/dev/null; then
+    mandoc -T lint -W warning man/*.[18] >&2
+fi
+
 # Whoever is paged finds a page about it.
 rules=packaging/observe/rules.yml
 for alert in $([ ! -e $rules ] || sed -n 's/^ *- alert: *//p' $rules); do
