@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # test.sh - everything that is checked about Segue, from a bare Debian machine on.
 #
-#   ./test.sh                  packages, build (gcc, Debug), private MariaDB and RabbitMQ in a
-#                              temporary folder, house rules, all tests
+#   ./test.sh                  packages, build (gcc, Debug), private MariaDB, RabbitMQ and
+#                              Azurite (npm) in a temporary folder, house rules, all tests
 #   ./test.sh --preset NAME    another build of CMakePresets.json: asan, tsan, clang, release
 #   ./test.sh --quick          unit tests only, without servers
 #   ./test.sh -R REGEX         only the tests whose name matches
@@ -82,13 +82,13 @@ export TSAN_OPTIONS=${TSAN_OPTIONS:-halt_on_error=1:second_deadlock_stack=1}
 if $quick; then
     ctest_args+=(-L unit)
 else
-    say "start MariaDB and RabbitMQ"
-    for server in mariadb rabbitmq; do
+    say "start MariaDB, RabbitMQ and Azurite"
+    for server in mariadb rabbitmq azurite; do
         settings=$(tests/support/servers.sh start $server "$temp")
-        export "TEST_${settings?}" # TEST_DATABASE_URL=..., TEST_AMQP_URL=...
+        export "TEST_${settings?}" # TEST_DATABASE_URL=..., TEST_AMQP_URL=..., ...
     done
     export TEST_SERVERS_DIR=$temp   # for the tests that kill and restart the servers
-    export SEGUE_TEST_REQUIRE_ALL=1 # with both servers there, a skipped test is a failure
+    export SEGUE_TEST_REQUIRE_ALL=1 # with all servers there, a skipped test is a failure
 fi
 
 say "check the house rules"

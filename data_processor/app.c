@@ -10,13 +10,14 @@
 #include <unistd.h>
 
 #include "broker.h"
+#include "call_rules.h"
 #include "failpoint.h"
 #include "http_client.h"
 #include "log.h"
 #include "runtime.h"
-#include "text.h"
+#include "utf8.h"
 
-enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 6, HEALTH_PATIENCE_MS = 3000 };
+enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 13, HEALTH_PATIENCE_MS = 3000 };
 
 /* Cores this process may use. */
 static unsigned core_count(void)
@@ -85,24 +86,65 @@ struct child_args {
 static int build_child_args(const struct config *c, unsigned slots, struct child_args *ret,
                             struct err *err)
 {
-    if (snprintf(ret->text[0], ARG_MAX_BYTES, "--storage-url=%s", c->storage_url) >=
-        ARG_MAX_BYTES)
-        return err_set(err, -E_BAD_VALUE, "STORAGE_URL: too long");
-    snprintf(ret->text[1], ARG_MAX_BYTES, "--slots=%u", slots);
-    snprintf(ret->text[2], ARG_MAX_BYTES, "--job-memory=%" PRId64, c->memory_bytes);
-    snprintf(ret->text[3], ARG_MAX_BYTES, "--max-inflated-bytes=%" PRId64,
-             c->max_inflated_bytes);
-    snprintf(ret->text[4], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
-    snprintf(ret->text[5], ARG_MAX_BYTES, "--kill-grace=%" PRId64 "ms", c->kill_grace_ms);
+    const struct {
+        const char *flag, *value, *name;
+    } texts[] = {
+        {"storage-url", c->storage_url, "STORAGE_URL"},
+        {"repo-hosts", c->repo_hosts, "REPO_HOSTS"},
+        {"call-hosts", c->call_hosts, "CALL_HOSTS"},
+        {"allow-networks", c->allow_networks, "ALLOW_NETWORKS"},
+    };
+    enum { TEXTS = sizeof texts / sizeof texts[0] };
+
+    for (int i = 0; i < TEXTS; i++) {
+        if (snprintf(ret->text[i], ARG_MAX_BYTES, "--%s=%s", texts[i].flag, texts[i].value) >=
+            ARG_MAX_BYTES)
+            return err_set(err, -E_BAD_VALUE, "%s: too long", texts[i].name);
+    }
+    snprintf(ret->text[TEXTS], ARG_MAX_BYTES, "--slots=%u", slots);
+    snprintf(ret->text[TEXTS + 1], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
+
+    const struct {
+        const char *flag;
+        int64_t value;
+        const char *unit;
+    } numbers[] = {
+        {"job-memory", c->memory_bytes, ""},
+        {"max-inflated-bytes", c->max_inflated_bytes, ""},
+        {"kill-grace", c->kill_grace_ms, "ms"},
+        {"repo-max-bytes", c->repo_max_bytes, ""},
+        {"repo-max-files", c->repo_max_files, ""},
+        {"repo-timeout", c->repo_timeout_ms, "ms"},
+        {"repo-stall", c->repo_stall_ms, "ms"},
+    };
+    enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
+    _Static_assert(TEXTS + 2 + NUMBERS == CHILD_ARGS, "every argument has its place");
+
+    for (int i = 0; i < NUMBERS; i++)
+        snprintf(ret->text[TEXTS + 2 + i], ARG_MAX_BYTES, "--%s=%" PRId64 "%s", numbers[i].flag,
+                 numbers[i].value, numbers[i].unit);
     for (int i = 0; i < CHILD_ARGS; i++)
         ret->list[i] = ret->text[i];
     ret->list[CHILD_ARGS] = NULL;
     return 0;
 }
 
+enum { SECRET_MAX_BYTES = 4200 };
+
+/* In the environment, since everybody may read a process's flags. */
+static int build_secret(const struct config *c, char ret_text[SECRET_MAX_BYTES],
+                        struct err *err)
+{
+    if (snprintf(ret_text, SECRET_MAX_BYTES, "AZURE_STORAGE_CONNECTION_STRING=%s",
+                 c->azure_connection) >= SECRET_MAX_BYTES)
+        return err_set(err, -E_BAD_VALUE, "AZURE_STORAGE_CONNECTION_STRING: too long");
+    return 0;
+}
+
 struct plan {
     struct runtime_options options;
     struct child_args args;
+    char secret[SECRET_MAX_BYTES];
     char worker[TASK_WORKER_MAX];
 };
 
@@ -116,6 +158,7 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         .slots = c->slots > 0 ? (unsigned)c->slots : core_count(),
         .program = "/proc/self/exe",
         .slot_args = ret->args.list,
+        .slot_secret = ret->secret,
         .kill_grace_ms = c->kill_grace_ms,
         .health_socket = c->health_socket,
         .health_after_ms = c->health_after_ms,
@@ -128,6 +171,8 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
         rc = read_name(c, ret->worker, err);
     if (!rc)
         rc = build_child_args(c, ret->options.slots, &ret->args, err);
+    if (!rc)
+        rc = build_secret(c, ret->secret, err);
     return rc;
 }
 
@@ -157,8 +202,12 @@ int app_check(const struct config *c, struct err *err)
             err_wrap(err, "TASK_MANAGER_URL");
         http_client_free(http);
     }
+    if (!rc && container_check_settings(c->azure_connection, err) != 0)
+        rc = err_wrap(err, "AZURE_STORAGE_CONNECTION_STRING");
     if (!rc && objstore_check_url(c->storage_url, err) != 0)
         rc = err_wrap(err, "STORAGE_URL");
+    if (!rc)
+        rc = call_rules_check_settings(c, err);
     return rc ? rc : check_broker(c->amqp_url, err);
 }
 
@@ -184,9 +233,9 @@ static int follow_parent(int64_t parent, struct err *err)
 }
 
 /* Fails early, and with one clear sentence, for what every slot would fail for. */
-static int open_store(const char *url, struct objstore **ret, struct err *err)
+static int open_store(const struct config *c, struct objstore **ret, struct err *err)
 {
-    if (objstore_open(url, ret, err) != 0)
+    if (objstore_open_on(c->storage_url, c->azure_connection, ret, err) != 0)
         return err_wrap(err, "STORAGE_URL");
     log_info("worker.store", LOG_S("path", objstore_place(*ret)));
     return 0;
@@ -204,9 +253,9 @@ int app_work(const struct config *c)
     if (!rc)
         rc = make_plan(c, &plan, &err);
     if (!rc)
-        rc = open_store(c->storage_url, &plan.options.store, &err);
-    if (!rc)
         rc = http_client_global_init(&err);
+    if (!rc)
+        rc = open_store(c, &plan.options.store, &err);
     if (!rc)
         rc = runtime_run(&plan.options, &err);
     objstore_close(plan.options.store);
@@ -231,6 +280,7 @@ int app_health(const struct config *c)
 int app_slot(const struct config *c, long parent_pid)
 {
     struct objstore *store = NULL;
+    struct container_store *containers = NULL;
     struct err err = ERR_INIT;
     unsigned slots = c->slots > 0 ? (unsigned)c->slots : 1;
     unsigned threads = core_count() / slots;
@@ -238,13 +288,22 @@ int app_slot(const struct config *c, long parent_pid)
 
     if (!rc)
         rc = child_setup(parent_pid, c->kill_grace_ms, &err);
+    if (!rc && c->azure_connection[0])
+        rc = http_client_global_init(&err);
     if (!rc)
-        rc = objstore_open(c->storage_url, &store, &err);
+        rc = objstore_open_on(c->storage_url, c->azure_connection, &store, &err);
+    if (!rc)
+        rc = container_store_open(store, c->azure_connection, &containers, &err);
     if (!rc) {
-        const struct child_options options = {store, threads > 0 ? threads : 1, c->memory_bytes,
-                                              c->max_inflated_bytes};
+        const struct child_options options = {.store = store,
+                                              .containers = containers,
+                                              .config = c,
+                                              .threads = threads > 0 ? threads : 1,
+                                              .memory_bytes = c->memory_bytes,
+                                              .max_inflated_bytes = c->max_inflated_bytes};
         rc = child_serve(&options, &err);
     }
+    container_store_close(containers);
     objstore_close(store);
     return rc ? failed("slot.failed", rc, &err) : EXIT_OK;
 }

@@ -15,6 +15,7 @@
 #include "config.h"
 #include "csv.h"
 #include "outfile.h"
+#include "parquet_out.h"
 
 enum { MEMORY_DEFAULT = 256 << 20, MEMORY_LEAST = 1 << 20, THREADS_MOST = 256 };
 
@@ -26,13 +27,14 @@ static const char usage_text[] =
     "  --memory SIZE           working memory, such as 64M or 2G (default 256M)\n"
     "  --on-bad-row fail|skip  stop at the first bad row, or leave bad rows out (fail)\n"
     "  --rejects FILE          with skip: the first 1,000 bad rows as CSV\n"
+    "  --format csv|parquet    of the output (csv)\n"
     "  --help                  this text\n"
     "Exit code: 0 done, 1 bad input, 2 wrong usage, 111 may work later (I/O, disk full).\n";
 
 struct request {
     const char *in, *out, *rejects;
     struct csv_options options;
-    bool help;
+    bool parquet, help;
 };
 
 /* For the signal handler: what must not stay behind. */
@@ -92,6 +94,15 @@ static int set_on_bad_row(struct request *r, const char *value, struct err *err)
     return 0;
 }
 
+static int set_format(struct request *r, const char *value, struct err *err)
+{
+    r->parquet = strcmp(value, "parquet") == 0;
+    if (!r->parquet && strcmp(value, "csv") != 0)
+        return err_set(err, -E_BAD_VALUE, "--format: '%.100s' is neither csv nor parquet",
+                       value);
+    return 0;
+}
+
 static int set_rejects(struct request *r, const char *value, struct err *err)
 {
     (void)err;
@@ -103,10 +114,8 @@ static const struct {
     const char *name;
     int (*set)(struct request *r, const char *value, struct err *err);
 } flags[] = {
-    {"threads", set_threads},
-    {"memory", set_memory},
-    {"on-bad-row", set_on_bad_row},
-    {"rejects", set_rejects},
+    {"threads", set_threads}, {"memory", set_memory}, {"on-bad-row", set_on_bad_row},
+    {"rejects", set_rejects}, {"format", set_format},
 };
 enum { FLAGS = sizeof flags / sizeof *flags };
 
@@ -229,8 +238,9 @@ static int aggregate(struct request *r, int in_fd, struct err *err)
         r->options.progress = draw_progress;
         r->options.progress_arg = &bar;
     }
-    rc = csv_aggregate(in_fd, out_file.fd, r->rejects ? rejects_file.fd : -1, &r->options,
-                       &stats, err);
+    int rejects_fd = r->rejects ? rejects_file.fd : -1;
+    rc = r->parquet ? parquet_out_run(in_fd, &out_file, rejects_fd, &r->options, &stats, err)
+                    : csv_aggregate(in_fd, out_file.fd, rejects_fd, &r->options, &stats, err);
     bar_clear(&bar);
     if (rc == 0 && r->rejects)
         rc = outfile_commit(&rejects_file, err);

@@ -96,13 +96,15 @@ named_artifacts() { # DATABASE (a file, for SQLite)
 
 # --- files ---
 
-# Objects below a folder, as keys, which all have a folder in them. What is unfinished is no
-# object, nor is the database, which may lie there as well.
+# Objects below a folder, as keys, which all have a folder in them, and the key of sealed tokens.
+# What is unfinished is no object, nor is the database, which may lie there as well; but below
+# outputs/ are trees of others, with any names.
 list_objects() { # FOLDER
     local other=()
     [ -d "$1" ] || return 0
     [ $kind != sqlite ] || other=(! -name "$(basename "$database")*")
-    (cd "$1" && find . -mindepth 2 -type f ! -name '*.part' "${other[@]}" -printf '%P\n') | LC_ALL=C sort
+    (cd "$1" && find . \( -type f -o -type l \) \( -path './outputs/*' -o -name .secret-key -o \
+        -path './*/*' ! -name '*.part' "${other[@]}" \) -printf '%P\n') | LC_ALL=C sort
 }
 
 # Copies what the second folder does not have yet. Objects are never written to once they have

@@ -14,7 +14,7 @@ if [ "$found" != $VERSION ]; then
     echo "format: skipped, needs clang-format $VERSION and found ${found:-none}"
     exit 0
 fi
-find common task_manager data_processor taskctl tests -name '*.[ch]' -print0 |
+find common task_manager data_processor taskctl pipeline examples tests -name '*.[ch]' -print0 |
     xargs -0 "$tool" --dry-run -Werror ||
     {
         echo "format: run clang-format -i on the files named above" >&2

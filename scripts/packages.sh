@@ -16,15 +16,17 @@ declare -A groups=(
     [build]="gcc libc6-dev cmake ninja-build pkgconf libmicrohttpd-dev librabbitmq-dev
         libjansson-dev libmariadb-dev libsqlite3-dev libcurl4-openssl-dev|libcurl4-gnutls-dev
         libssl-dev zlib1g-dev libzstd-dev"
-    [run]="curl"
+    [run]="curl git ca-certificates"
     [package]="dpkg-dev file"
     [trees]="debootstrap systemd-container"
-    [test]="libcmocka-dev curl mariadb-server-core mariadb-client-core rabbitmq-server patch python3
-        perl clang clang-format sqlite3"
+    [test]="libcmocka-dev curl git ca-certificates openssl mariadb-server-core
+        mariadb-client-core rabbitmq-server npm|nodejs patch python3 perl clang clang-format
+        sqlite3"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy
         python3-mysqldb"
+    [cluster]="python3 mariadb-server galera-4 rsync rabbitmq-server haproxy"
 )
 
 say() { printf 'packages.sh: %s\n' "$*" >&2; }

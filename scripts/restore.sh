@@ -64,7 +64,7 @@ drop_later_outputs() {
             gsub(/-/, "", id)
             if (!(id in attempt) || $3 > attempt[id]) print
         }' <(query "$database" 'SELECT hex(id), attempt FROM task' && echo '-	0') \
-        <(list_objects "$store" | grep -E '^processed_data/[0-9a-f-]{36}/[0-9]+/') >"$list"
+        <(list_objects "$store" | grep -E '^(processed_data|outputs)/[0-9a-f-]{36}/[0-9]+/') >"$list"
     (cd "$store" && tr '\n' '\0' <"$list" | xargs -0 -r rm -f)
     find "$store" -mindepth 1 -type d -empty -delete
     wc -l <"$list"

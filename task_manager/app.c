@@ -12,7 +12,9 @@
 
 #include "alive.h"
 #include "clock.h"
+#include "container.h"
 #include "failpoint.h"
+#include "http_client.h"
 #include "log.h"
 #include "notify.h"
 #include "routes.h"
@@ -99,7 +101,11 @@ static int app_start(struct app *a, struct err *err)
     int64_t files = raise_file_limit();
     const struct config *c = a->config;
     int connections = (int)c->handler_threads + OWN_STORE_THREADS;
-    int rc = of_setting(objstore_open(c->storage_url, &a->objects, err), "STORAGE_URL", err);
+    int rc = c->azure_connection[0] ? http_client_global_init(err) : 0;
+
+    if (!rc)
+        rc = of_setting(objstore_open_on(c->storage_url, c->azure_connection, &a->objects, err),
+                        "STORAGE_URL", err);
 
     if (!rc)
         rc = of_setting(store_open(c->database_url, connections, &a->store, err),
@@ -284,10 +290,15 @@ int app_check(const struct config *config, struct err *err)
     if (!rc)
         rc = of_setting(objstore_check_url(config->storage_url, err), "STORAGE_URL", err);
     if (!rc)
+        rc = of_setting(container_check_settings(config->azure_connection, err),
+                        "AZURE_STORAGE_CONNECTION_STRING", err);
+    if (!rc)
         rc = of_setting(broker_open(config->amqp_url, BROKER_PUBLISH, "check", &b, err),
                         "AMQP_URL", err);
     broker_close(b);
-    return rc ? rc : service_check_types(config, err);
+    if (!rc)
+        rc = service_check_settings(config, err);
+    return rc ? rc : service_check_pipelines(config, err);
 }
 
 /* -- task_manager db … -- */

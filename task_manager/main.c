@@ -1,4 +1,5 @@
 /* main.c - the task_manager program: flags, commands, exit codes. */
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -84,6 +85,9 @@ int main(int argc, char **argv)
     struct config config;
     struct err err = ERR_INIT;
 
+    /* Requests are short and many threads serve them: with an arena each, what one burst took
+     * would lie scattered over all of them, and little of it ever goes back. */
+    mallopt(M_ARENA_MAX, 2);
     app_hold_signals(true); /* from the first moment on a SIGTERM is a request to end well */
 
     if (argc == 2 && strcmp(argv[1], "--config-markdown") == 0) {

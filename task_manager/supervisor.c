@@ -59,7 +59,8 @@ static bool is_withheld(const char *entry, char *const *own, size_t own_count)
 {
     /* AMQP_URL itself is among `own`. */
     static const char *const secrets[] = {
-        "DATABASE_URL=", "DATABASE_URL_FILE=", "AMQP_URL_FILE="};
+        "DATABASE_URL=", "DATABASE_URL_FILE=", "AMQP_URL_FILE=",
+        "SECRET_KEY=",   "SECRET_KEY_FILE=",   "AZURE_STORAGE_CONNECTION_STRING_FILE="};
 
     for (size_t i = 0; i < sizeof secrets / sizeof secrets[0]; i++) {
         if (strncmp(entry, secrets[i], strlen(secrets[i])) == 0)
@@ -114,7 +115,7 @@ static int spawn_with(struct supervisor *s, const char *path, char *const *env)
     return rc;
 }
 
-enum { OWN_MAX = 8 };
+enum { OWN_MAX = 12 };
 
 /* The worker ends first, and within the grace there must be time for the rest. */
 static int64_t worker_grace_ms(const struct config *c)
@@ -135,6 +136,10 @@ static void fill_own(const struct supervisor *s, struct buf own[OWN_MAX])
     buf_printf(&own[5], "LOG_FORMAT=%s", c->log_format);
     buf_printf(&own[6], "STOP_GRACE=%" PRId64 "ms", worker_grace_ms(c));
     buf_printf(&own[7], "SEGUE_SUPERVISED=%ld", (long)getpid());
+    buf_printf(&own[8], "REPO_HOSTS=%s", c->repo_hosts);
+    buf_printf(&own[9], "CALL_HOSTS=%s", c->call_hosts);
+    buf_printf(&own[10], "ALLOW_NETWORKS=%s", c->allow_networks);
+    buf_printf(&own[11], "AZURE_STORAGE_CONNECTION_STRING=%s", c->azure_connection);
 }
 
 static int spawn_worker(struct supervisor *s, const char *path)

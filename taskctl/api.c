@@ -185,8 +185,10 @@ static int read_new_id(json_t *answer, char ret_id[], struct err *err)
 {
     const char *id = json_string_value(json_object_get(answer, "task_id"));
 
+    if (!id)
+        id = json_string_value(json_object_get(answer, "run_id"));
     if (!id || !id_is_valid(id))
-        return err_set(err, -E_UNAVAILABLE, "the server's answer holds no task id");
+        return err_set(err, -E_UNAVAILABLE, "the server's answer holds no id");
     memcpy(ret_id, id, ID_TEXT_MAX);
     return 0;
 }
@@ -208,7 +210,7 @@ int api_create(struct cli *cli, struct http_call *call, const char *key, char re
     if (may_work_later(rc) || rc == -E_TIMEOUT || rc == -E_CANCELLED) {
         struct err why = err ? *err : (struct err)ERR_INIT;
         return err_set(err, rc,
-                       "%s; whether the task was accepted is unknown: the same command with "
+                       "%s; whether it was accepted is unknown: the same command with "
                        "--idempotency-key %s finds out and never makes two",
                        why.text, key ? key : made);
     }

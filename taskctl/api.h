@@ -29,8 +29,8 @@ int api_json(struct cli *cli, struct http_call *call, enum api_patience patience
 int api_get(struct cli *cli, json_t **ret, struct err *err, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A POST that creates a task, with an Idempotency-Key (made when key is NULL), so that it can
- * be made again without creating two. ret_id gets the new task's id. */
+/* A POST that creates a task or a run, with an Idempotency-Key (made when key is NULL), so that
+ * it can be made again without creating two. ret_id gets the new one's id. */
 int api_create(struct cli *cli, struct http_call *call, const char *key, char ret_id[],
                json_t **ret, struct err *err);
 

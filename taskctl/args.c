@@ -40,6 +40,9 @@ static int take_option(struct args *a, int argc, char *const *argv, int *at, str
     if (!value)
         return err_set(err, -E_BAD_VALUE, "option %s needs a value", a->options[i].name);
     a->values[i] = value;
+    if (a->given_count == ARGS_GIVEN_MAX)
+        return err_set(err, -E_BAD_VALUE, "more than %d options", ARGS_GIVEN_MAX);
+    a->given[a->given_count++] = (struct args_given){i, value};
     return 0;
 }
 
@@ -74,6 +77,18 @@ const char *args_value(const struct args *a, const char *name)
 
     assert(i >= 0);
     return a->values[i];
+}
+
+const char *args_value_at(const struct args *a, const char *name, int index)
+{
+    int option = index_of(a->options, name, strlen(name), 0);
+
+    assert(option >= 0);
+    for (int i = 0; i < a->given_count; i++) {
+        if (a->given[i].option == option && index-- == 0)
+            return a->given[i].value;
+    }
+    return NULL;
 }
 
 int args_number(const struct args *a, const char *name, int64_t min, int64_t max,

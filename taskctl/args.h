@@ -11,7 +11,7 @@
 #include "buf.h"
 #include "err.h"
 
-enum { ARGS_OPTIONS_MAX = 16, ARGS_WORDS_MAX = 1 };
+enum { ARGS_OPTIONS_MAX = 16, ARGS_WORDS_MAX = 1, ARGS_GIVEN_MAX = 64 };
 
 struct arg_option {
     const char *name;  /* "--output"; NULL ends a table */
@@ -25,6 +25,11 @@ struct args {
     const char *values[ARGS_OPTIONS_MAX]; /* NULL: not given */
     const char *words[ARGS_WORDS_MAX];
     int word_count;
+    struct args_given { /* all of them in order: an option may come several times */
+        int option;
+        const char *value;
+    } given[ARGS_GIVEN_MAX];
+    int given_count;
 };
 
 /* The options every command takes, to be put into its table. */
@@ -43,6 +48,9 @@ int args_parse(struct args *a, const struct arg_option *options, int argc, char 
 
 /* The value of an option of the table ("" for a switch), NULL when not given. */
 const char *args_value(const struct args *a, const char *name);
+
+/* The index-th value of an option that may come several times; NULL past the last. */
+const char *args_value_at(const struct args *a, const char *name, int index);
 
 /* The same as a whole number; *ret_number stays as it is when the option is not given. */
 int args_number(const struct args *a, const char *name, int64_t min, int64_t max,

@@ -28,6 +28,7 @@ struct command {
 };
 
 extern const struct command cmd_upload, cmd_submit, cmd_status, cmd_list, cmd_show,
-    cmd_download, cmd_cancel, cmd_retry, cmd_health, cmd_fake_songs;
+    cmd_download, cmd_cancel, cmd_retry, cmd_pipelines, cmd_run, cmd_runs, cmd_resume,
+    cmd_health, cmd_fake_songs;
 
 #endif

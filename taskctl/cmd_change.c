@@ -7,11 +7,13 @@
 #include "task.h"
 
 static const struct arg_option options[] = {ARGS_COMMON};
+static const struct arg_option cancel_options[] = {
+    {"--run", 0, NULL, "ID is that of a run of a pipeline"}, ARGS_COMMON};
 
 struct change {
-    const char *method, *path_end; /* behind /v1/tasks/ID */
-    enum api_patience patience;    /* a retry whose answer was lost must not be asked twice */
-    const char *done;              /* what is true of the task afterwards */
+    const char *method, *path, *path_end; /* in front of the ID and behind it */
+    enum api_patience patience; /* a retry whose answer was lost must not be asked twice */
+    const char *done;           /* what is true of the task afterwards */
 };
 
 static int ask(struct cli *cli, const struct args *args, const struct change *change,
@@ -24,7 +26,7 @@ static int ask(struct cli *cli, const struct args *args, const struct change *ch
 
     if (rc)
         return rc;
-    snprintf(path, sizeof path, "/v1/tasks/%s%s", id, change->path_end);
+    snprintf(path, sizeof path, "%s%s%s", change->path, id, change->path_end);
     struct http_call call = {.method = change->method, .path = path};
     rc = api_json(cli, &call, change->patience, &answer, err);
     if (!rc && cli->json)
@@ -37,14 +39,17 @@ static int ask(struct cli *cli, const struct args *args, const struct change *ch
 
 static int cancel(struct cli *cli, const struct args *args, struct err *err)
 {
-    static const struct change change = {"DELETE", "", API_FEW, "cancelled"};
+    static const struct change task = {"DELETE", "/v1/tasks/", "", API_FEW, "cancelled"};
+    static const struct change run = {"DELETE", "/v1/pipelines/runs/", "", API_FEW,
+                                      "cancelled"};
 
-    return ask(cli, args, &change, err);
+    return ask(cli, args, args_value(args, "--run") ? &run : &task, err);
 }
 
 static int retry(struct cli *cli, const struct args *args, struct err *err)
 {
-    static const struct change change = {"POST", "/retry", API_ONCE, "waits again"};
+    static const struct change change = {"POST", "/v1/tasks/", "/retry", API_ONCE,
+                                         "waits again"};
 
     return ask(cli, args, &change, err);
 }
@@ -52,8 +57,8 @@ static int retry(struct cli *cli, const struct args *args, struct err *err)
 const struct command cmd_cancel = {
     .name = "cancel",
     .words = "ID",
-    .help = "end a task that waits or runs",
-    .options = options,
+    .help = "end a task that waits or runs, or a run",
+    .options = cancel_options,
     .word_count = 1,
     .run = cancel,
 };

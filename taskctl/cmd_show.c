@@ -6,7 +6,8 @@
 #include "out.h"
 #include "task.h"
 
-static const struct arg_option options[] = {ARGS_COMMON};
+static const struct arg_option options[] = {
+    {"--run", 0, NULL, "ID is that of a run of a pipeline"}, ARGS_COMMON};
 
 /* A list of objects (attempts, events) reads best with one object on a line. */
 static void print_list(const char *key, const json_t *list)
@@ -49,7 +50,8 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     int rc = task_id_of(args, &id, err);
 
     if (!rc)
-        rc = api_get(cli, &task, err, "/v1/tasks/%s", id);
+        rc = api_get(cli, &task, err, "/v1/%s/%s",
+                     args_value(args, "--run") ? "pipelines/runs" : "tasks", id);
     if (!rc && cli->json)
         out_json(stdout, task);
     else if (!rc)
@@ -61,7 +63,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
 const struct command cmd_show = {
     .name = "show",
     .words = "ID",
-    .help = "show everything known about a task",
+    .help = "show everything known about a task or a run",
     .options = options,
     .word_count = 1,
     .run = run,

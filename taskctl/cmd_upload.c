@@ -17,6 +17,7 @@ static const struct arg_option options[] = {
     {"--wait", 'w', NULL, "wait until the task has ended"},
     {"--output", 'o', "OUT", "wait, then save the result as OUT (- for stdout)"},
     {"--on-bad-row", 0, "fail|skip", "what a bad row does to the task"},
+    {"--format", 0, "csv|parquet", "of the result (csv)"},
     {"--queue", 0, "QUEUE", "which workers; the task type's queue without it"},
     {"--idempotency-key", 0, "KEY", "a repeat with the same KEY makes no second task"},
     ARGS_COMMON,
@@ -67,6 +68,7 @@ static int make_path(const struct args *args, struct buf *path, struct err *err)
     buf_append_str(path, "/v1/data_processor/upload");
     add_query(path, "filename", strcmp(file, "-") == 0 ? NULL : name.data);
     add_query(path, "on_bad_row", args_value(args, "--on-bad-row"));
+    add_query(path, "format", args_value(args, "--format"));
     add_query(path, "queue", args_value(args, "--queue"));
     bool ok = buf_ok(&name) && buf_ok(path);
     buf_release(&name);
@@ -155,6 +157,7 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
 {
     const char *output = args_value(args, "--output");
     const char *on_bad_row = args_value(args, "--on-bad-row");
+    const char *format = args_value(args, "--format");
     bool waits = output || args_value(args, "--wait");
     char id[ID_TEXT_MAX];
     json_t *answer = NULL;
@@ -162,6 +165,8 @@ static int run(struct cli *cli, const struct args *args, struct err *err)
     if (on_bad_row && strcmp(on_bad_row, "fail") != 0 && strcmp(on_bad_row, "skip") != 0)
         return err_set(err, -E_BAD_VALUE, "--on-bad-row is fail or skip, not '%.100s'",
                        on_bad_row);
+    if (format && strcmp(format, "csv") != 0 && strcmp(format, "parquet") != 0)
+        return err_set(err, -E_BAD_VALUE, "--format is csv or parquet, not '%.100s'", format);
     int rc = check_output(output, err);
     if (!rc)
         rc = send_file(cli, args, id, &answer, err);

@@ -10,8 +10,9 @@
 #include "out.h"
 
 static const struct command *const commands[] = {
-    &cmd_upload,   &cmd_submit, &cmd_status, &cmd_list,   &cmd_show,
-    &cmd_download, &cmd_cancel, &cmd_retry,  &cmd_health, &cmd_fake_songs,
+    &cmd_upload,   &cmd_submit, &cmd_status, &cmd_list,       &cmd_show,
+    &cmd_download, &cmd_cancel, &cmd_retry,  &cmd_pipelines,  &cmd_run,
+    &cmd_runs,     &cmd_resume, &cmd_health, &cmd_fake_songs,
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof commands[0] };
 

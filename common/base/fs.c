@@ -30,20 +30,30 @@ int fs_open_dir(const char *path, struct err *err)
     return fd;
 }
 
-/* Makes one directory and makes its name durable. */
-static int make_dir(int at, const char *path, struct err *err)
+/* Makes one directory; *ret_made tells that it was not there. */
+static int make_dir(int at, const char *path, bool *ret_made, struct err *err)
 {
-    if (mkdirat(at, path, 0770) != 0) {
-        if (errno == EEXIST) {
-            struct stat st;
-            if (fstatat(at, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
-                return 0;
-            return err_set(err, -E_EXISTS, "'%s' is in the way: it is not a directory", path);
-        }
-        return err_set_errno(err, err_from_errno(errno), errno, "create directory '%s'", path);
-    }
+    struct stat st;
 
+    *ret_made = mkdirat(at, path, 0770) == 0;
+    if (*ret_made)
+        return 0;
+    if (errno != EEXIST)
+        return err_set_errno(err, err_from_errno(errno), errno, "create directory '%s'", path);
+    if (fstatat(at, path, &st, 0) == 0 && S_ISDIR(st.st_mode))
+        return 0;
+    return err_set(err, -E_EXISTS, "'%s' is in the way: it is not a directory", path);
+}
+
+/* The same, and makes its name durable. */
+static int make_durable_dir(const char *path, struct err *err)
+{
     char parent[PATH_MAX];
+    bool made = false;
+    int rc = make_dir(AT_FDCWD, path, &made, err);
+
+    if (rc || !made)
+        return rc;
     snprintf(parent, sizeof parent, "%s", path);
     char *slash = strrchr(parent, '/');
     if (!slash)
@@ -51,10 +61,10 @@ static int make_dir(int at, const char *path, struct err *err)
     else
         slash[slash == parent ? 1 : 0] = '\0';
 
-    int fd = openat(at, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, err_from_errno(errno), errno, "open directory '%s'", parent);
-    int rc = sync_dir_fd(fd, path, err);
+    rc = sync_dir_fd(fd, path, err);
     close(fd);
     return rc;
 }
@@ -70,12 +80,12 @@ int fs_make_dirs(const char *path, struct err *err)
         if (*p != '/' || p[-1] == '/')
             continue;
         *p = '\0';
-        int rc = make_dir(AT_FDCWD, part, err);
+        int rc = make_durable_dir(part, err);
         if (rc)
             return rc;
         *p = '/';
     }
-    return make_dir(AT_FDCWD, part, err);
+    return make_durable_dir(part, err);
 }
 
 /* Makes the directory `name` in `at` unless it is there, and opens it. */
@@ -83,7 +93,8 @@ static int enter_dir(int at, const char *name, struct err *err)
 {
     if (strcmp(name, "..") == 0)
         return err_set(err, -E_BAD_VALUE, "a path with '..' leads out of its directory");
-    int rc = make_dir(at, name, err);
+    bool made = false;
+    int rc = make_dir(at, name, &made, err);
     return rc ? rc : fs_open_beneath(at, name, O_RDONLY | O_DIRECTORY, 0, err);
 }
 
@@ -203,6 +214,26 @@ int fs_read_small(const char *path, size_t max_bytes, char **ret_text, struct er
     text[len] = '\0';
     *ret_text = text;
     return 0;
+}
+
+int fs_open_nameless(const char *dir, struct err *err)
+{
+    int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
+        /* a file system without nameless files: name it and take the name away */
+        char path[PATH_MAX];
+        if (snprintf(path, sizeof path, "%s/segue-spill-XXXXXX", dir) >= (int)sizeof path)
+            return err_set(err, -E_BAD_VALUE,
+                           "the path of the temporary directory is too long");
+        fd = mkostemp(path, O_CLOEXEC);
+        if (fd >= 0)
+            unlink(path);
+    }
+    if (fd < 0)
+        return err_set_errno(err, errno == ENOSPC || errno == EDQUOT ? -E_NO_SPACE : -E_IO,
+                             errno, "create a temporary file in '%s'", dir);
+    return fd;
 }
 
 int fs_free_bytes(int fd, uint64_t *ret_bytes, struct err *err)

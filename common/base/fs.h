@@ -16,7 +16,8 @@
  * gained an entry. An existing directory is success. */
 int fs_make_dirs(const char *path, struct err *err);
 
-/* The same below `root_fd`, for a relative path. */
+/* The same below `root_fd`, for a relative path, and without an fsync: names of new directories
+ * are as durable as the caller makes them. */
 int fs_make_dirs_beneath(int root_fd, const char *path, struct err *err);
 
 /* A directory file descriptor, or a negative code. The caller closes it. */
@@ -34,6 +35,10 @@ int fs_write_all(int fd, const void *bytes, size_t len, const char *what, struct
 
 /* The whole of a small file as a NUL-terminated string (free() it); E_TOO_BIG past max. */
 int fs_read_small(const char *path, size_t max_bytes, char **ret_text, struct err *err);
+
+/* A new file in `dir` that has no name and goes when it is closed, for reading and writing. A
+ * file descriptor or a negative code: E_NO_SPACE, else E_IO. */
+int fs_open_nameless(const char *dir, struct err *err);
 
 /* Bytes an unprivileged writer can still use on the file system of the open `fd`. */
 int fs_free_bytes(int fd, uint64_t *ret_bytes, struct err *err);

@@ -47,6 +47,7 @@ struct task_error {
 
 struct task {
     char id[ID_TEXT_MAX];
+    char run_id[ID_TEXT_MAX]; /* of the run that it is a step of; "" for none */
     char type[TASK_TYPE_MAX];
     char queue[TASK_QUEUE_MAX];
     enum task_state state;

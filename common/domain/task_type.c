@@ -41,6 +41,16 @@ const struct task_param *task_param_find(const char *type, const char *name)
     return NULL;
 }
 
+const struct task_param *task_param_at(unsigned index)
+{
+    return index < PARAM_COUNT ? &params[index] : NULL;
+}
+
+bool task_param_is_required(const struct task_param *p)
+{
+    return p->kind != PARAM_WORD && strcmp(p->words, "required") == 0;
+}
+
 bool task_param_allows(const struct task_param *p, const char *word)
 {
     size_t len = strlen(word);

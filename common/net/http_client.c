@@ -7,10 +7,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "address_guard.h"
 #include "fs.h"
 #include "http_head.h"
 
@@ -39,6 +41,8 @@ struct http_client {
     int64_t body_sent;  /* bytes of body_fd handed to curl */
     size_t head_bytes;
     struct err failure; /* what one of the callbacks below ended the call for */
+    const struct address_guard *guard;
+    struct err refusal; /* of an address; another one may do */
 };
 
 int http_client_global_init(struct err *err)
@@ -117,6 +121,39 @@ void http_escape(struct buf *out, const char *text)
     }
 }
 
+bool http_answer_field(const struct http_answer *a, const char *name, char *ret_value,
+                       size_t size)
+{
+    size_t name_len = strlen(name), len;
+
+    *ret_value = '\0';
+    for (const char *line = a->head.data; *line; line += strcspn(line, "\n") + 1) {
+        if (strncasecmp(line, name, name_len) == 0 && line[name_len] == ':') {
+            const char *value = line + name_len + 1;
+            value += strspn(value, " \t");
+            len = strcspn(value, "\r\n");
+            while (len > 0 && (value[len - 1] == ' ' || value[len - 1] == '\t'))
+                len--;
+            if (len >= size)
+                return false;
+            memcpy(ret_value, value, len);
+            ret_value[len] = '\0';
+            return true;
+        }
+        if (line[strcspn(line, "\n")] == '\0')
+            break;
+    }
+    return false;
+}
+
+void http_answer_release(struct http_answer *a)
+{
+    if (!a)
+        return;
+    buf_release(&a->body);
+    buf_release(&a->head);
+}
+
 /* --- callbacks: they note why in c->failure and make curl give up --- */
 
 static size_t take_head(char *line, size_t one, size_t len, void *arg)
@@ -131,6 +168,15 @@ static size_t take_head(char *line, size_t one, size_t len, void *arg)
         return 0;
     }
     http_head_line(c->answer, line, len);
+    if (c->call->keep_head) {
+        if (len > 5 && strncmp(line, "HTTP/", 5) == 0)
+            buf_clear(&c->answer->head);
+        buf_append(&c->answer->head, line, len);
+    }
+    if (!buf_ok(&c->answer->head)) {
+        err_set(&c->failure, -E_NO_MEMORY, "no memory for an answer");
+        return 0;
+    }
     return len;
 }
 
@@ -265,6 +311,28 @@ static int close_socket(void *arg, curl_socket_t fd)
     return close(fd);
 }
 
+/* Asked for each address that is tried, with what will be connected to. */
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    struct http_client *c = arg;
+    char text[ADDRESS_TEXT_MAX];
+    const char *refusal = address_guard_refusal(c->guard, &address->addr);
+
+    (void)purpose;
+    if (!refusal)
+        return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    address_format(&address->addr, text);
+    err_set(&c->refusal, -E_BAD_INPUT,
+            "'%s' leads to %s, %s, which ALLOW_NETWORKS does not allow", c->base, text,
+            refusal);
+    return CURL_SOCKET_BAD;
+}
+
+void http_client_set_guard(struct http_client *c, const struct address_guard *guard)
+{
+    c->guard = guard;
+}
+
 /* --- setting up one call --- */
 
 static int append_header(struct curl_slist **list, const char *line, struct err *err)
@@ -336,6 +404,10 @@ static void set_callbacks(struct http_client *c)
     curl_easy_setopt(e, CURLOPT_WRITEDATA, c);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
     curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, c);
+    if (c->guard) {
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+        curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, c);
+    }
     if (c->call->progress) {
         curl_easy_setopt(e, CURLOPT_NOPROGRESS, 0L);
         curl_easy_setopt(e, CURLOPT_XFERINFOFUNCTION, show_progress);
@@ -350,7 +422,9 @@ static void set_request(struct http_client *c)
     bool has_body = call->body_fd > 0 || call->body || strcmp(call->method, "POST") == 0 ||
                     strcmp(call->method, "PUT") == 0;
 
-    if (!has_body) {
+    if (strcmp(call->method, "HEAD") == 0) {
+        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+    } else if (!has_body) {
         curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
     } else if (call->body_fd > 0) {
         curl_easy_setopt(e, CURLOPT_POST, 1L);
@@ -402,6 +476,8 @@ static int explain(struct http_client *c, CURLcode verdict, struct err *err)
     if (c->failure.code)
         return err_set(err, c->failure.code, "%s '%s%s': %s", c->call->method, c->base,
                        c->call->path, c->failure.text);
+    if (verdict == CURLE_COULDNT_CONNECT && c->refusal.code)
+        return err_set(err, c->refusal.code, "%s", c->refusal.text);
     curl_easy_getinfo(c->easy, CURLINFO_OS_ERRNO, &os_error);
     if (verdict == CURLE_COULDNT_CONNECT && os_error)
         return err_set_errno(err, -E_UNAVAILABLE, (int)os_error, "cannot reach '%s'", c->base);
@@ -455,7 +531,7 @@ int http_client_call(struct http_client *c, const struct http_call *call,
 {
     struct curl_slist *headers = NULL;
 
-    *ret = (struct http_answer){.body = BUF_INIT, .retry_after_s = -1};
+    *ret = (struct http_answer){.body = BUF_INIT, .head = BUF_INIT, .retry_after_s = -1};
     int rc = check_call(call, err);
     if (rc)
         return rc;
@@ -464,7 +540,7 @@ int http_client_call(struct http_client *c, const struct http_call *call,
     c->body_start = -1;
     c->body_sent = 0;
     c->head_bytes = 0;
-    c->curl_text[0] = '\0';
+    c->failure = c->refusal = (struct err)ERR_INIT;
     c->failure = (struct err)ERR_INIT;
 
     rc = set_up(c, &headers, err);

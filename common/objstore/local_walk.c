@@ -12,6 +12,7 @@
 
 #include "clock.h"
 #include "fs.h"
+#include "tree.h"
 
 struct walk;
 typedef int walk_file_fn(struct walk *w, int dir_fd, const char *name, const struct stat *st);
@@ -22,6 +23,7 @@ struct walk {
     walk_file_fn *file;
     walk_folder_fn *folder;   /* after what is in it; not for those in the root. May be NULL */
     char path[PART_NAME_MAX]; /* of the entry being looked at, from the root */
+    const char *except;       /* the folder in the root to leave out; "" for none */
     int64_t now_ms;
     struct err *err;
     /* list */
@@ -49,7 +51,8 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t path_
     size_t len = strlen(name);
     struct stat st;
 
-    if (name[0] == '.' || path_len + len + 1 >= sizeof w->path ||
+    if (name[0] == '.' || (path_len == 0 && strcmp(name, w->except) == 0) ||
+        path_len + len + 1 >= sizeof w->path ||
         fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
         return 0;
     memcpy(w->path + path_len, name, len + 1);
@@ -127,8 +130,12 @@ static int list_file(struct walk *w, int dir_fd, const char *name, const struct 
 int local_walk_list(const char *root, const char *prefix, objstore_visit_fn *visit, void *arg,
                     struct err *err)
 {
-    struct walk w = {
-        .file = list_file, .prefix = prefix, .visit = visit, .arg = arg, .err = err};
+    struct walk w = {.file = list_file,
+                     .except = "",
+                     .prefix = prefix,
+                     .visit = visit,
+                     .arg = arg,
+                     .err = err};
     char from[ARTIFACT_KEY_MAX];
     const char *slash = strrchr(prefix, '/');
     size_t len = slash ? (size_t)(slash + 1 - prefix) : 0;
@@ -177,8 +184,11 @@ static void sweep_folder(struct walk *w, int dir_fd, const char *name, const str
 int local_walk_sweep(const char *root, int64_t older_than_ms, uint64_t *ret_removed,
                      struct err *err)
 {
-    struct walk w = {
-        .file = sweep_file, .folder = sweep_folder, .older_than_ms = older_than_ms, .err = err};
+    struct walk w = {.file = sweep_file,
+                     .folder = sweep_folder,
+                     .except = TREE_FOLDER,
+                     .older_than_ms = older_than_ms,
+                     .err = err};
     int rc = walk_store(root, &w, "");
 
     if (!rc)

@@ -18,7 +18,8 @@ int local_walk_list(const char *root, const char *prefix, objstore_visit_fn *vis
  * true when it is gone now by this. */
 bool local_walk_sweep_file(int dir_fd, const char *name, int64_t older_than_ms);
 
-/* Takes away the parts whose flock nobody holds, and folders that are empty. */
+/* Takes away the parts whose flock nobody holds, and folders that are empty. Trees (tree.h) are
+ * passed over: their files may be called what they like. */
 int local_walk_sweep(const char *root, int64_t older_than_ms, uint64_t *ret_removed,
                      struct err *err);
 

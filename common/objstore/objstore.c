@@ -9,14 +9,15 @@
 #include "objstore_ops.h"
 #include "sha256.h"
 
-static const struct objstore_ops *const implementations[] = {&objstore_local_ops};
+static const struct objstore_ops *const implementations[] = {&objstore_local_ops,
+                                                             &objstore_azure_ops};
 
 static void assert_complete(const struct objstore_ops *ops)
 {
     assert(ops->scheme && ops->check_place && ops->open && ops->close);
     assert(ops->put_begin && ops->put_write && ops->put_fd && ops->put_hold);
     assert(ops->put_commit_free && ops->put_abort_free);
-    assert(ops->get && ops->remove && ops->list);
+    assert(ops->get && ops->stat && ops->remove && ops->list);
     assert(ops->sweep_object && ops->sweep_parts && ops->free_bytes && ops->root &&
            ops->temp_dir);
 }
@@ -48,7 +49,8 @@ static const struct objstore_ops *find_implementation(const char *url, const cha
             return ops;
         }
     }
-    err_set(err, -E_BAD_VALUE, "object store '%.300s' is not of the form file:DIR", url);
+    err_set(err, -E_BAD_VALUE, "object store '%.300s' is neither file:DIR nor azure:CONTAINER",
+            url);
     return NULL;
 }
 
@@ -62,11 +64,17 @@ int objstore_check_url(const char *url, struct err *err)
 
 int objstore_open(const char *url, struct objstore **ret, struct err *err)
 {
+    return objstore_open_on(url, NULL, ret, err);
+}
+
+int objstore_open_on(const char *url, const char *azure_connection, struct objstore **ret,
+                     struct err *err)
+{
     const char *place = NULL;
     const struct objstore_ops *ops = find_implementation(url, &place, err);
     int rc = ops ? ops->check_place(place, err) : -E_BAD_VALUE;
 
-    return rc ? rc : ops->open(place, ret, err);
+    return rc ? rc : ops->open(place, azure_connection, ret, err);
 }
 
 void objstore_close(struct objstore *s)
@@ -119,6 +127,14 @@ int objstore_get(struct objstore *s, const char *key, int *ret_fd, uint64_t *ret
 
 int objstore_stat(struct objstore *s, const char *key, bool digest, struct artifact *ret,
                   struct err *err)
+{
+    int rc = check_key(key, err);
+
+    return rc ? rc : s->ops->stat(s, key, digest, ret, err);
+}
+
+int objstore_stat_by_reading(struct objstore *s, const char *key, bool digest,
+                             struct artifact *ret, struct err *err)
 {
     struct artifact found = {.key = ""};
     int fd = -1;
@@ -189,6 +205,11 @@ const char *objstore_place(struct objstore *s)
     const char *root = s->ops->root(s);
 
     return root ? root : s->ops->scheme;
+}
+
+const char *objstore_root(struct objstore *s)
+{
+    return s->ops->root(s);
 }
 
 const char *objstore_temp_dir(struct objstore *s)

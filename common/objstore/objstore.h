@@ -5,8 +5,10 @@
  * removed them.
  *
  * A store may be used from any thread; one put belongs to one thread at a time. Calls block
- * on the disk. Implementations: "local" (file:DIR): temp file, fsync, rename, fsync of the
- * directory. (Azure Blob Storage comes with the pipelines.) */
+ * on the disk or the network. Implementations: "local" (file:DIR): temp file, fsync, rename,
+ * fsync of the directory. "azure" (azure:CONTAINER): Azure Blob Storage; what is written or
+ * read passes through a temporary file, errors are those of container.h too, there are no
+ * folders that could be in an object's way, and a second put of a key fails at its commit. */
 #ifndef OBJSTORE_OBJSTORE_H
 #define OBJSTORE_OBJSTORE_H
 
@@ -27,6 +29,10 @@ int objstore_check_url(const char *url, struct err *err);
 /* Opens the store at `url` ("file:DIR"), creating its root, raw_data/ and processed_data/.
  * E_BAD_VALUE names what is wrong with the URL. */
 int objstore_open(const char *url, struct objstore **ret, struct err *err);
+/* The same with the connection string of a storage account, which azure:CONTAINER needs: makes
+ * the container, for which http_client_global_init must have been called. */
+int objstore_open_on(const char *url, const char *azure_connection, struct objstore **ret,
+                     struct err *err);
 void objstore_close(struct objstore *s);
 
 /* A valid key of artifact.h that lies in a folder ("raw_data/x"): what else lives in the
@@ -97,6 +103,9 @@ int objstore_key_of(struct objstore *s, const char *path, char ret_key[ARTIFACT_
 /* Where the store is, for messages to people: the absolute path of a local one. The string is
  * the store's. */
 const char *objstore_place(struct objstore *s);
+
+/* The absolute path of a store that is a folder; NULL for others. The string is the store's. */
+const char *objstore_root(struct objstore *s);
 
 /* A directory on the same disk for spill files of jobs (made if missing); the string is the
  * store's. */

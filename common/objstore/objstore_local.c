@@ -92,6 +92,8 @@ static int make_skeleton(const struct local_store *s, struct err *err)
         return root_fd;
     for (size_t i = 0; i < sizeof folders / sizeof folders[0] && !rc; i++)
         rc = fs_make_dirs_beneath(root_fd, folders[i], err);
+    if (!rc && fsync(root_fd) != 0)
+        rc = err_set_errno(err, err_from_errno(errno), errno, "fsync '%s'", s->root);
     close(root_fd);
     return rc;
 }
@@ -130,8 +132,10 @@ static int local_check_place(const char *place, struct err *err)
     return 0;
 }
 
-static int local_open(const char *place, struct objstore **ret, struct err *err)
+static int local_open(const char *place, const char *connection, struct objstore **ret,
+                      struct err *err)
 {
+    (void)connection;
     struct local_store *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the object store");
@@ -166,19 +170,22 @@ static int open_parent(const struct local_store *s, const char *key, struct err 
     return fd;
 }
 
+/* Makes the directories of a key; whoever commits an object in them makes them durable. */
 static int make_parent(const struct local_store *s, const char *key, struct err *err)
 {
-    char parent[ARTIFACT_KEY_MAX];
-    int rc = make_skeleton(s, err);
+    char parent[ARTIFACT_KEY_MAX], top[ARTIFACT_KEY_MAX];
+    int rc = 0, root_fd = fs_open_dir(s->root, NULL);
 
-    if (rc)
-        return rc;
-    int root_fd = fs_open_dir(s->root, err);
-    if (root_fd < 0)
-        return root_fd;
     key_parent(key, parent);
-    rc = fs_make_dirs_beneath(root_fd, parent, err);
-    close(root_fd);
+    snprintf(top, sizeof top, "%.*s", (int)strcspn(parent, "/"), parent);
+    if (root_fd < 0 || faccessat(root_fd, top, F_OK, 0) != 0)
+        rc = make_skeleton(s, err); /* somebody removed it */
+    if (!rc && root_fd < 0)
+        rc = root_fd = fs_open_dir(s->root, err);
+    if (rc >= 0)
+        rc = fs_make_dirs_beneath(root_fd, parent, err);
+    if (root_fd >= 0)
+        close(root_fd);
     return rc;
 }
 
@@ -327,6 +334,29 @@ static int rename_part(const struct local_put *p, struct err *err)
                          p->part);
 }
 
+/* Makes the object's name durable, and those of the directories above it up to the topmost,
+ * which may be as new: after the first fsync the others mostly find nothing left to write. */
+static int sync_parents(const struct local_put *p, struct err *err)
+{
+    int rc = 0, at = p->dir_fd;
+
+    for (const char *slash = strchr(p->key, '/'); slash && !rc;
+         slash = strchr(slash + 1, '/')) {
+        if (fsync(at) != 0)
+            rc = err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'",
+                               p->key);
+        bool is_last = !strchr(slash + 1, '/');
+        int above = rc || is_last ? -1 : openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (!rc && !is_last && above < 0)
+            rc = err_set_errno(err, err_from_errno(errno), errno, "open a directory above '%s'",
+                               p->key);
+        if (at != p->dir_fd)
+            close(at);
+        at = above;
+    }
+    return rc;
+}
+
 static int local_put_commit_free(struct objstore_put *base, struct artifact *ret,
                                  struct err *err)
 {
@@ -351,11 +381,9 @@ static int local_put_commit_free(struct objstore_put *base, struct artifact *ret
         return rc;
     }
     FAILPOINT(put_renamed);
-    if (fsync(p->dir_fd) != 0) {
-        rc =
-            err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'", p->key);
+    rc = sync_parents(p, err);
+    if (rc)
         unlinkat(p->dir_fd, key_name(p->key), 0);
-    }
     FAILPOINT(put_durable);
     put_drop(p, false);
     if (!rc)
@@ -494,6 +522,7 @@ const struct objstore_ops objstore_local_ops = {
     .put_commit_free = local_put_commit_free,
     .put_abort_free = local_put_abort_free,
     .get = local_get,
+    .stat = objstore_stat_by_reading,
     .remove = local_remove,
     .list = local_list,
     .sweep_object = local_sweep_object,

@@ -13,7 +13,9 @@ struct objstore_ops {
 
     /* `place` is what follows the scheme and colon. */
     int (*check_place)(const char *place, struct err *err);
-    int (*open)(const char *place, struct objstore **ret, struct err *err);
+    /* connection: of the storage account, for those that have one; NULL or "" without. */
+    int (*open)(const char *place, const char *connection, struct objstore **ret,
+                struct err *err);
     void (*close)(struct objstore *s);
 
     int (*put_begin)(struct objstore *s, const char *key, struct objstore_put **ret,
@@ -26,6 +28,8 @@ struct objstore_ops {
 
     int (*get)(struct objstore *s, const char *key, int *ret_fd, uint64_t *ret_size,
                struct err *err);
+    int (*stat)(struct objstore *s, const char *key, bool digest, struct artifact *ret,
+                struct err *err);
     int (*remove)(struct objstore *s, const char *key, struct err *err);
     int (*list)(struct objstore *s, const char *prefix, objstore_visit_fn *visit, void *arg,
                 struct err *err);
@@ -46,6 +50,10 @@ struct objstore_put {
     struct objstore *store;
 };
 
-extern const struct objstore_ops objstore_local_ops;
+extern const struct objstore_ops objstore_local_ops, objstore_azure_ops;
+
+/* The method `stat` by way of `get`. */
+int objstore_stat_by_reading(struct objstore *s, const char *key, bool digest,
+                             struct artifact *ret, struct err *err);
 
 #endif

@@ -23,6 +23,8 @@ struct job {
     struct columns columns;
     struct spill_file scratch;
     size_t spilled_runs;
+    const struct csv_sink *sink; /* NULL: CSV to out_fd */
+    int out_fd, rejects_fd;
     struct output output;
     struct ticker ticker;
 };
@@ -52,32 +54,38 @@ static int read_and_sum(struct job *j, struct err *err)
 
 /* Something was spilled: what is left in the table goes the same way, so that the merge has
  * its memory. */
-static int write_from_runs(struct job *j, struct err *err)
+static int spill_rest(struct job *j, struct spills *spills, struct err *err)
 {
-    struct spills *spills = pipeline_spills(j->pipeline);
     int rc = spills_take(spills, pipeline_table(j->pipeline), j->plan, err);
 
     j->spilled_runs = spills->runs.count;
-    return rc ? rc : emit_runs(&spills->runs, &j->scratch, j->plan, &j->output, err);
+    return rc;
 }
 
-static int write_from_memory(struct job *j, struct err *err)
+static int finish_totals(struct job *j, struct spills *spills, struct err *err)
 {
-    struct table *table = pipeline_table(j->pipeline);
-
-    if (table_finish(table) != 0)
+    if (spills->runs.count > 0)
+        return spill_rest(j, spills, err);
+    if (table_finish(pipeline_table(j->pipeline)) != 0)
         return err_set(err, -E_NO_MEMORY, "no memory for the totals");
-    return emit_table(table, j->plan, &j->output, err);
+    return 0;
 }
 
-static int write_totals(struct job *j, int out_fd, struct err *err)
+static int write_totals(struct job *j, struct err *err)
 {
-    bool spilled = pipeline_spills(j->pipeline)->runs.count > 0;
-    int rc = output_begin(&j->output, out_fd, &j->ticker, err);
+    struct spills *spills = pipeline_spills(j->pipeline);
+    bool spilled = spills->runs.count > 0;
+    int rc = finish_totals(j, spills, err);
 
-    if (rc == 0)
-        rc = spilled ? write_from_runs(j, err) : write_from_memory(j, err);
-    output_end(&j->output);
+    if (rc)
+        return rc;
+    do {
+        rc = output_begin(&j->output, j->out_fd, j->sink, &j->ticker, err);
+        if (rc == 0)
+            rc = spilled ? emit_runs(&spills->runs, &j->scratch, j->plan, &j->output, err)
+                         : emit_table(pipeline_table(j->pipeline), j->plan, &j->output, err);
+        output_end(&j->output);
+    } while (rc == CSV_AGAIN);
     return rc;
 }
 
@@ -99,7 +107,7 @@ static void fill_stats(const struct job *j, struct csv_stats *ret_stats)
     *ret_stats = s;
 }
 
-static int run(struct job *j, int in_fd, int out_fd, int rejects_fd, struct err *err)
+static int run(struct job *j, int in_fd, struct err *err)
 {
     int64_t cap = j->options->max_inflated_bytes;
 
@@ -114,9 +122,25 @@ static int run(struct job *j, int in_fd, int out_fd, int rejects_fd, struct err 
         return -E_NO_MEMORY;
     int rc = read_and_sum(j, err);
     if (rc == 0)
-        rc = write_totals(j, out_fd, err);
-    if (rc == 0 && j->options->skip_bad_rows && rejects_fd >= 0)
-        rc = ledger_write_rejects(pipeline_ledger(j->pipeline), &j->columns, rejects_fd, err);
+        rc = write_totals(j, err);
+    if (rc == 0 && j->options->skip_bad_rows && j->rejects_fd >= 0)
+        rc =
+            ledger_write_rejects(pipeline_ledger(j->pipeline), &j->columns, j->rejects_fd, err);
+    return rc;
+}
+
+static int run_and_release(struct job *j, int in_fd, struct csv_stats *ret_stats,
+                           struct err *err)
+{
+    spill_file_init(&j->scratch, j->options->temp_dir ? j->options->temp_dir : "/var/tmp");
+    int rc = run(j, in_fd, err);
+    if (rc == 0 && ret_stats)
+        fill_stats(j, ret_stats);
+    pipeline_free(j->pipeline);
+    source_free(j->source);
+    columns_release(&j->columns);
+    reader_release(&j->reader);
+    spill_file_close(&j->scratch);
     return rc;
 }
 
@@ -124,18 +148,30 @@ int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
                           const struct csv_options *options, const struct csv_plan *plan,
                           struct csv_stats *ret_stats, struct err *err)
 {
-    struct job j = {.options = options, .plan = plan};
+    struct job j = {
+        .options = options, .plan = plan, .out_fd = out_fd, .rejects_fd = rejects_fd};
 
-    spill_file_init(&j.scratch, options->temp_dir ? options->temp_dir : "/var/tmp");
-    int rc = run(&j, in_fd, out_fd, rejects_fd, err);
-    if (rc == 0 && ret_stats)
-        fill_stats(&j, ret_stats);
-    pipeline_free(j.pipeline);
-    source_free(j.source);
-    columns_release(&j.columns);
-    reader_release(&j.reader);
-    spill_file_close(&j.scratch);
-    return rc;
+    return run_and_release(&j, in_fd, ret_stats, err);
+}
+
+int csv_aggregate_planned_to(int in_fd, const struct csv_sink *sink, int rejects_fd,
+                             const struct csv_options *options, const struct csv_plan *plan,
+                             struct csv_stats *ret_stats, struct err *err)
+{
+    struct job j = {
+        .options = options, .plan = plan, .sink = sink, .out_fd = -1, .rejects_fd = rejects_fd};
+
+    return run_and_release(&j, in_fd, ret_stats, err);
+}
+
+int csv_aggregate_to(int in_fd, const struct csv_sink *sink, int rejects_fd,
+                     const struct csv_options *options, struct csv_stats *ret_stats,
+                     struct err *err)
+{
+    struct csv_plan plan;
+
+    csv_plan_make(options, &plan);
+    return csv_aggregate_planned_to(in_fd, sink, rejects_fd, options, &plan, ret_stats, err);
 }
 
 int csv_aggregate(int in_fd, int out_fd, int rejects_fd, const struct csv_options *options,

@@ -78,4 +78,36 @@ struct csv_stats {
 int csv_aggregate(int in_fd, int out_fd, int rejects_fd, const struct csv_options *options,
                   struct csv_stats *ret_stats, struct err *err);
 
+/* -- totals that are no CSV -- */
+
+struct csv_song {
+    const char *bytes; /* UTF-8, no NUL at the end */
+    uint32_t len;
+    uint32_t count; /* totals of the batch that are its own */
+};
+
+/* Totals in the order of the output: song after song, and those of each by day. */
+struct csv_batch {
+    const struct csv_song *songs; /* the first may be the last one of the batch before */
+    size_t song_count;
+    const uint32_t *days; /* year << 9 | month << 5 | day */
+    const unsigned __int128 *plays;
+    size_t count;
+};
+
+/* Takes all totals: `begin`, then batches, of whatever size, from one thread at a time but not
+ * always the same. Both return 0, or a negative code with err set. `put` may return CSV_AGAIN
+ * instead: then everything comes once more, with a `begin` before it. */
+enum { CSV_AGAIN = 1 };
+struct csv_sink {
+    int (*begin)(void *arg, struct err *err);
+    int (*put)(void *arg, const struct csv_batch *batch, struct err *err);
+    void *arg;
+};
+
+/* As csv_aggregate, with the totals to a sink. ret_stats->bytes_out is 0. */
+int csv_aggregate_to(int in_fd, const struct csv_sink *sink, int rejects_fd,
+                     const struct csv_options *options, struct csv_stats *ret_stats,
+                     struct err *err);
+
 #endif

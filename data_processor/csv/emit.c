@@ -106,8 +106,10 @@ static int put_total(void *arg, const struct song *song, bool is_new, const stru
     char date[DATE_ROOM];
     int rc = is_new ? writer_song(&e->writer, song, err) : 0;
 
-    if (is_new)
-        e->writer.output->part = (double)e->runs->read / (double)e->runs->bytes;
+    if (is_new) {
+        double part = (double)e->runs->read / (double)e->runs->bytes;
+        e->writer.output->part = part < 1 ? part : 1; /* a sink may want all again */
+    }
     date_format(group->day, date);
     return rc ? rc : writer_total(&e->writer, song, group, date, err);
 }

@@ -10,7 +10,7 @@
 int emit_table(const struct table *t, const struct csv_plan *plan, struct output *output,
                struct err *err);
 
-/* Writes what spilled runs hold; they are used up. */
+/* Writes what spilled runs hold. */
 int emit_runs(struct run_list *runs, struct spill_file *scratch, const struct csv_plan *plan,
               struct output *output, struct err *err);
 

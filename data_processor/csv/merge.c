@@ -183,15 +183,14 @@ static int merge_to_run(struct run_list *runs, size_t first, size_t count,
 int merge_runs(struct run_list *runs, struct spill_file *scratch, const struct csv_plan *plan,
                const struct merge_sink *sink, struct err *err)
 {
-    size_t first = 0;
-
     for (;;) {
-        size_t left = runs->count - first, count = fan_in(runs, first, plan);
+        size_t first = runs->merged, left = runs->count - first;
+        size_t count = fan_in(runs, first, plan);
         if (count == left)
             return merge_some(runs, first, count, plan->run_buffer_bytes, sink, err);
         int rc = merge_to_run(runs, first, count, scratch, plan, err);
         if (rc)
             return rc;
-        first += count;
+        runs->merged += count;
     }
 }

@@ -15,7 +15,7 @@ struct merge_sink {
 };
 
 /* Merges runs within plan->merge_bytes, in several passes through `scratch` when there are
- * too many to hold a buffer for each. `runs` is used up. */
+ * too many to hold a buffer for each. Called again it does the last pass again. */
 int merge_runs(struct run_list *runs, struct spill_file *scratch, const struct csv_plan *plan,
                const struct merge_sink *sink, struct err *err);
 

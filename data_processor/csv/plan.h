@@ -31,5 +31,8 @@ void csv_plan_make(const struct csv_options *options, struct csv_plan *ret_plan)
 int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
                           const struct csv_options *options, const struct csv_plan *plan,
                           struct csv_stats *ret_stats, struct err *err);
+int csv_aggregate_planned_to(int in_fd, const struct csv_sink *sink, int rejects_fd,
+                             const struct csv_options *options, const struct csv_plan *plan,
+                             struct csv_stats *ret_stats, struct err *err);
 
 #endif

@@ -1,14 +1,12 @@
 #include "spill.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "bytes.h"
+#include "fs.h"
 
 int song_compare(const struct song *a, const struct song *b)
 {
@@ -52,23 +50,9 @@ void spill_file_close(struct spill_file *f)
 
 static int spill_file_open(struct spill_file *f, struct err *err)
 {
-    if (f->fd >= 0)
-        return 0;
-    f->fd = open(f->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-    if (f->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL)) {
-        /* a file system without nameless files: name it and take the name away */
-        char path[PATH_MAX];
-        if (snprintf(path, sizeof path, "%s/segue-spill-XXXXXX", f->dir) >= (int)sizeof path)
-            return err_set(err, -E_BAD_VALUE,
-                           "the path of the temporary directory is too long");
-        f->fd = mkostemp(path, O_CLOEXEC);
-        if (f->fd >= 0)
-            unlink(path);
-    }
     if (f->fd < 0)
-        return err_set_errno(err, errno == ENOSPC || errno == EDQUOT ? -E_NO_SPACE : -E_IO,
-                             errno, "create a temporary file in '%s'", f->dir);
-    return 0;
+        f->fd = fs_open_nameless(f->dir, err);
+    return f->fd < 0 ? f->fd : 0;
 }
 
 static int flush(struct run_writer *w, struct err *err)

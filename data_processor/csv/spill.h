@@ -41,6 +41,7 @@ struct run {
 struct run_list {
     struct run *items;
     size_t count, room;
+    size_t merged;        /* so many first ones are in others now */
     uint64_t bytes, read; /* of all runs that were ever in it; of these by readers */
 };
 

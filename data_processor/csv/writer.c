@@ -36,11 +36,15 @@ static int no_memory(struct err *err)
     return err_set(err, -E_NO_MEMORY, "no memory to write the output");
 }
 
-int output_begin(struct output *o, int fd, struct ticker *ticker, struct err *err)
+int output_begin(struct output *o, int fd, const struct csv_sink *sink, struct ticker *ticker,
+                 struct err *err)
 {
-    *o = (struct output){.fd = fd, .ticker = ticker, .bytes = sizeof header - 1};
+    *o = (struct output){.fd = fd, .sink = sink, .ticker = ticker};
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->moved, NULL);
+    if (sink)
+        return sink->begin(sink->arg, err);
+    o->bytes = sizeof header - 1;
     return fs_write_all(fd, header, sizeof header - 1, "output", err);
 }
 
@@ -73,9 +77,11 @@ static bool wait_for_turn(struct output *o, size_t piece)
 static int flush(struct writer *w, struct err *err)
 {
     struct output *o = w->output;
-    int rc =
-        wait_for_turn(o, w->piece) ? fs_write_all(o->fd, w->out, w->len, "output", err) : 0;
+    int rc = 0;
 
+    if (wait_for_turn(o, w->piece))
+        rc = o->sink ? batch_flush(w->batch, o->sink, err)
+                     : fs_write_all(o->fd, w->out, w->len, "output", err);
     o->bytes += w->len;
     o->rows += w->rows;
     if (ticker_is_due(o->ticker))
@@ -88,14 +94,18 @@ static int flush(struct writer *w, struct err *err)
 int writer_begin(struct writer *w, struct output *o, size_t room, struct err *err)
 {
     *w = (struct writer){.output = o, .room = room + TOTAL_MAX};
-    w->out = malloc(w->room);
-    return w->out ? 0 : no_memory(err);
+    if (o->sink)
+        w->batch = batch_new(room);
+    else
+        w->out = malloc(w->room);
+    return w->out || w->batch ? 0 : no_memory(err);
 }
 
 void writer_release(struct writer *w)
 {
     free(w->out);
     free(w->quoted);
+    batch_free(w->batch);
 }
 
 int writer_end_piece(struct writer *w, int rc, struct err *err)
@@ -135,6 +145,8 @@ int writer_song(struct writer *w, const struct song *song, struct err *err)
 {
     size_t need = 2 * (size_t)song->len + 2 + BYTES_SLACK;
 
+    if (w->batch)
+        return batch_song(w->batch, song, err);
     if (need > w->quoted_room) {
         char *quoted = realloc(w->quoted, need);
         if (!quoted)
@@ -170,6 +182,17 @@ static int overflow_error(const struct song *song, const struct group *group, st
                    (int)sizeof date, date);
 }
 
+static int total_to_batch(struct writer *w, const struct song *song, const struct group *group,
+                          struct err *err)
+{
+    int rc = batch_is_full(w->batch) ? flush(w, err) : 0;
+
+    if (rc == 0)
+        rc = batch_total(w->batch, song, group, err);
+    w->rows++;
+    return rc;
+}
+
 /* Makes room for a total; a buffer that is too small for one alone grows. */
 static int make_room(struct writer *w, size_t need, struct err *err)
 {
@@ -193,6 +216,8 @@ int writer_total(struct writer *w, const struct song *song, const struct group *
 
     if (group->overflowed)
         return overflow_error(song, group, err);
+    if (w->batch)
+        return total_to_batch(w, song, group, err);
     if (w->len + need > w->room) {
         int rc = make_room(w, need, err);
         if (rc)

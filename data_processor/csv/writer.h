@@ -1,4 +1,5 @@
-/* writer.h - the output: CSV with quotes only where they are needed, LF at line ends.
+/* writer.h - the output: CSV with quotes only where they are needed, LF at line ends; or
+ * batches of totals for a sink.
  *
  * Several writers fill buffers of their own for pieces of the output that are numbered from 0
  * on; the bytes reach the file in the order of the pieces. */
@@ -7,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "batch.h"
 #include "buf.h"
 #include "err.h"
 #include "spill.h"
@@ -16,7 +18,8 @@
 void writer_field(struct buf *out, const char *bytes, size_t len);
 
 struct output {
-    int fd; /* borrowed */
+    int fd;                      /* borrowed */
+    const struct csv_sink *sink; /* instead, if not NULL */
     pthread_mutex_t lock;
     pthread_cond_t moved;
     struct ticker *ticker;
@@ -27,8 +30,9 @@ struct output {
     struct err err;
 };
 
-/* Writes the header. */
-int output_begin(struct output *o, int fd, struct ticker *ticker, struct err *err);
+/* Writes the header, or begins the sink. */
+int output_begin(struct output *o, int fd, const struct csv_sink *sink, struct ticker *ticker,
+                 struct err *err);
 bool output_failed(struct output *o);
 void output_end(struct output *o);
 
@@ -40,6 +44,7 @@ struct writer {
     uint64_t rows;
     char *quoted; /* the song as the output shows it, BYTES_SLACK bytes behind it */
     size_t quoted_len, quoted_room;
+    struct batch *batch; /* for a sink */
 };
 
 enum { WRITER_BYTES = 1 << 20 };

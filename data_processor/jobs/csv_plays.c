@@ -1,5 +1,6 @@
 /* csv_plays.c - daily totals of song plays: the attempt's input through the CSV engine into
- * totals.csv and, when bad rows are skipped and there are any, rejects.csv. */
+ * totals.csv or totals.parquet and, when bad rows are skipped and there are any, rejects.csv.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,9 +12,15 @@
 #include "failpoint.h"
 #include "job.h"
 #include "params.h"
+#include "plays.h"
+
+struct choices {
+    bool skip, parquet;
+};
 
 /* The two files an attempt may write; NULL once committed or when there is none. */
 struct outputs {
+    const struct job_context *context;
     struct objstore_put *totals, *rejects;
 };
 
@@ -38,14 +45,15 @@ static int begin_output(const struct job_context *context, const char *name,
     return objstore_put_begin(context->store, key, ret, err);
 }
 
-static int read_params(const char *text, bool *ret_skip, struct err *err)
+static int read_params(const char *text, struct choices *ret, struct err *err)
 {
     struct params *params = NULL;
     int rc = params_open(text, &params, err);
 
     if (rc)
         return rc;
-    *ret_skip = strcmp(params_word(params, "on_bad_row", "fail"), "skip") == 0;
+    ret->skip = strcmp(params_word(params, "on_bad_row", "fail"), "skip") == 0;
+    ret->parquet = strcmp(params_word(params, "format", "csv"), "parquet") == 0;
     params_close(params);
     return 0;
 }
@@ -78,28 +86,49 @@ static char *result_text(const struct csv_stats *s, int64_t ms, const struct art
     return buf_steal(&b); /* frees on failure too */
 }
 
-static int aggregate(const struct job_context *context, int in_fd, bool skip,
+static int put_write(void *arg, const void *bytes, size_t len, struct err *err)
+{
+    return objstore_put_write(arg, bytes, len, err);
+}
+
+/* An object cannot be emptied: one that is to be written anew is another put of the same key.
+ */
+static int begin_parquet(void *arg, struct parquet_sink *ret, struct err *err)
+{
+    struct outputs *out = arg;
+
+    objstore_put_abort_free(out->totals);
+    out->totals = NULL;
+    int rc = begin_output(out->context, "totals.parquet", &out->totals, err);
+    *ret = (struct parquet_sink){put_write, out->totals};
+    return rc;
+}
+
+static int aggregate(const struct job_context *context, int in_fd, struct choices choices,
                      struct outputs *out, struct csv_stats *ret_stats, struct err *err)
 {
     const struct csv_options options = {
         .threads = context->threads,
         .memory_bytes = context->memory_bytes,
         .max_inflated_bytes = context->max_inflated_bytes,
-        .skip_bad_rows = skip,
+        .skip_bad_rows = choices.skip,
         .temp_dir = objstore_temp_dir(context->store),
         .progress = report_progress,
         .progress_arg = (void *)(uintptr_t)context,
     };
-    int rc = begin_output(context, "totals.csv", &out->totals, err);
+    const struct plays_target target = {begin_parquet, out};
+    int rc = choices.parquet ? 0 : begin_output(context, "totals.csv", &out->totals, err);
 
-    if (!rc && skip)
+    if (!rc && choices.skip)
         rc = begin_output(context, "rejects.csv", &out->rejects, err);
     if (!rc)
         rc = FAILPOINT_ERR(output_begun, -E_IO, err);
     if (rc)
         return rc;
-    return csv_aggregate(in_fd, objstore_put_fd(out->totals),
-                         out->rejects ? objstore_put_fd(out->rejects) : -1, &options, ret_stats,
+    int rejects_fd = out->rejects ? objstore_put_fd(out->rejects) : -1;
+    if (choices.parquet)
+        return plays_to_parquet(in_fd, &target, rejects_fd, &options, ret_stats, err);
+    return csv_aggregate(in_fd, objstore_put_fd(out->totals), rejects_fd, &options, ret_stats,
                          err);
 }
 
@@ -116,12 +145,12 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
 {
     struct csv_stats stats;
     struct artifact rejects = {"", 0, ""};
-    bool skip = false;
+    struct choices choices = {false, false};
     int64_t start = clock_mono_ms();
-    int rc = read_params(context->work->params, &skip, err);
+    int rc = read_params(context->work->params, &choices, err);
 
     if (!rc)
-        rc = aggregate(context, in_fd, skip, out, &stats, err);
+        rc = aggregate(context, in_fd, choices, out, &stats, err);
     if (!rc && out->rejects && stats.rows_rejected > 0)
         rc = commit(&out->rejects, &rejects, err);
     if (!rc)
@@ -154,7 +183,7 @@ static int open_input(const struct job_context *context, int *ret_fd, struct err
 
 static int csv_plays_run(const struct job_context *context, struct report *ret)
 {
-    struct outputs out = {NULL, NULL};
+    struct outputs out = {context, NULL, NULL};
     struct err err = ERR_INIT;
     int in_fd = -1;
     int rc = open_input(context, &in_fd, &err);

@@ -11,7 +11,9 @@
 
 enum { STATUS_MAX = 4096 };
 
-static const struct job *const jobs[] = {&job_csv_plays, &job_noop};
+static const struct job *const jobs[] = {&job_blob_upload,    &job_csv_plays,
+                                         &job_http_call,      &job_noop,
+                                         &job_parquet_export, &job_repo_download};
 
 const struct job *job_find(const char *type)
 {

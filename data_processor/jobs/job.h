@@ -2,11 +2,14 @@
  *
  * A job runs in a child process of its own, single threaded unless it starts threads itself.
  * It reads its input and writes its output through the object store, under the attempt's
- * output_prefix only, and touches neither broker, HTTP nor the task's state. It may be killed
- * at any moment and started again elsewhere under another prefix. */
+ * output_prefix (or as the attempt's tree, tree.h) only, and touches neither broker, task
+ * manager nor the task's state. It may be killed at any moment and started again elsewhere
+ * under another prefix. */
 #ifndef JOBS_JOB_H
 #define JOBS_JOB_H
 
+#include "config.h"
+#include "container.h"
 #include "objstore.h"
 #include "worker_protocol.h"
 
@@ -19,9 +22,11 @@ struct job_progress {
 struct job_context {
     const struct work *work;
     struct objstore *store;
-    unsigned threads;           /* how many a job may use, itself included; at least 1 */
-    int64_t memory_bytes;       /* working memory the job should stay within */
-    int64_t max_inflated_bytes; /* cap for compressed input */
+    struct container_store *containers;
+    const struct config *config; /* the worker's: limits and what tasks may call */
+    unsigned threads;            /* how many a job may use, itself included; at least 1 */
+    int64_t memory_bytes;        /* working memory the job should stay within */
+    int64_t max_inflated_bytes;  /* cap for compressed input */
     void (*progress)(void *arg, const struct job_progress *p); /* as often as you like */
     void *progress_arg;
 };
@@ -40,7 +45,8 @@ struct job {
 const struct job *job_find(const char *type);
 
 /* The jobs that ship, one file each; job.c lists them. */
-extern const struct job job_csv_plays, job_noop;
+extern const struct job job_blob_upload, job_csv_plays, job_http_call, job_noop,
+    job_parquet_export, job_repo_download;
 
 /* The most memory this process has held since its attempt began (the slot resets it), from
  * VmHWM of proc(5); 0: not known. Of one thread. */

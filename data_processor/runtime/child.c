@@ -163,6 +163,8 @@ static void run_job(const struct child_options *o, const struct work *work, stru
     const struct job_context context = {
         .work = work,
         .store = o->store,
+        .containers = o->containers,
+        .config = o->config,
         .threads = o->threads,
         .memory_bytes = o->memory_bytes,
         .max_inflated_bytes = o->max_inflated_bytes,

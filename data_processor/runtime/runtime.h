@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "container.h"
 #include "err.h"
 #include "objstore.h"
 #include "worker_protocol.h"
@@ -28,6 +29,7 @@ struct runtime_options {
     unsigned slots;
     const char *program;          /* what a slot runs; normally /proc/self/exe */
     const char *const *slot_args; /* after `slot <pid of the worker>`; NULL-terminated */
+    const char *slot_secret;      /* NAME=value for a slot's environment; NULL: none */
     const char *health_socket;    /* path; "": none */
     int64_t health_after_ms;      /* trouble shorter than this is none */
     int64_t kill_grace_ms, heartbeat_ms, poll_ms, stop_grace_ms;
@@ -50,6 +52,8 @@ enum { SLOT_FD = 3, SLOT_LINE_MAX = 1 << 20 };
 
 struct child_options {
     struct objstore *store;
+    struct container_store *containers;
+    const struct config *config;
     unsigned threads;
     int64_t memory_bytes, max_inflated_bytes;
 };

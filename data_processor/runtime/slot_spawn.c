@@ -62,8 +62,14 @@ static int spawn_plan_init(struct spawn_plan *p, int child_fd)
 
 static bool is_withheld(const char *entry)
 {
-    static const char *const names[] = {
-        "AMQP_URL=", "AMQP_URL_FILE=", "DATABASE_URL=", "DATABASE_URL_FILE="};
+    static const char *const names[] = {"AMQP_URL=",
+                                        "AMQP_URL_FILE=",
+                                        "AZURE_STORAGE_CONNECTION_STRING=",
+                                        "AZURE_STORAGE_CONNECTION_STRING_FILE=",
+                                        "DATABASE_URL=",
+                                        "DATABASE_URL_FILE=",
+                                        "SECRET_KEY=",
+                                        "SECRET_KEY_FILE="};
 
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strncmp(entry, names[i], strlen(names[i])) == 0)
@@ -72,15 +78,18 @@ static bool is_withheld(const char *entry)
     return false;
 }
 
-/* Our environment without secrets: a job has no use for them, and a slot that is started
- * again after a secret's file has gone must not fail for it. free() the array. */
-static char **slot_environment(void)
+/* Our environment without secrets, but for the one that jobs need: they have no use for the
+ * others, and a slot that is started again after a secret's file has gone must not fail for
+ * it. free() the array. */
+static char **slot_environment(const struct runtime_options *o)
 {
     size_t count = 0, n = 0;
 
     while (environ[count])
         count++;
-    char **env = calloc(count + 1, sizeof *env);
+    char **env = calloc(count + 2, sizeof *env);
+    if (env && o->slot_secret)
+        env[n++] = (char *)(uintptr_t)o->slot_secret;
     for (size_t i = 0; env && i < count; i++) {
         if (!is_withheld(environ[i]))
             env[n++] = environ[i];
@@ -100,7 +109,7 @@ static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *r
         assert(argc < ARGS_MAX - 1);
         argv[argc++] = o->slot_args[i];
     }
-    char **env = slot_environment();
+    char **env = slot_environment(o);
     if (!env)
         return ENOMEM;
     int rc = spawn_plan_init(&plan, child_fd);

@@ -26,6 +26,9 @@ const char *route_id(struct exchange *x);
 /* False after replying 400 when the query has a parameter that is not in `allowed` (NULL
  * terminated). */
 bool route_query_is_known(struct exchange *x, const char *const *allowed);
+/* A query parameter from 1 to max; false after replying 400. */
+bool route_number(struct exchange *x, const char *name, int64_t fallback, int64_t max,
+                  int64_t *ret);
 /* 202 {"task_id"} with Location. */
 void route_accepted(struct exchange *x, const struct submit_result *result);
 

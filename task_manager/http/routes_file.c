@@ -45,12 +45,37 @@ static const char *choice(struct exchange *x, const char *name)
     return value ? value : exchange_form(x, name);
 }
 
+/* What the upload says about the job, as text to free; NULL when it says nothing. */
+static int read_upload_params(struct exchange *x, char **ret_params, struct err *err)
+{
+    static const struct {
+        const char *name, *words;
+    } choices[] = {{"on_bad_row", "fail or skip"}, {"format", "csv or parquet"}};
+    json_t *params = json_object();
+
+    for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++) {
+        const char *value = choice(x, choices[i].name);
+        if (value && !task_word_is_valid(value)) { /* what may be no JSON either */
+            json_decref(params);
+            return err_set(err, -E_BAD_VALUE, "%s: must be %s", choices[i].name,
+                           choices[i].words);
+        }
+        if (value)
+            params = json_member_take(params, choices[i].name, json_string(value));
+    }
+    if (json_object_size(params) > 0)
+        *ret_params = json_text_take(params);
+    else if (params)
+        json_decref(params);
+    return params ? 0 : err_set(err, -E_NO_MEMORY, "no memory for params");
+}
+
 /* Everything about the task that the upload's parameters say; params as text to free. */
 static int read_upload_request(struct exchange *x, const struct upload *up,
                                struct submit_request *request, char **ret_params,
                                struct err *err)
 {
-    const char *on_bad_row = choice(x, "on_bad_row"), *queue = choice(x, "queue");
+    const char *queue = choice(x, "queue");
 
     request->idempotency_key = exchange_header(x, "Idempotency-Key");
     snprintf(request->type, sizeof request->type, "csv_plays");
@@ -58,18 +83,14 @@ static int read_upload_request(struct exchange *x, const struct upload *up,
     if (queue && !task_word_is_valid(queue))
         return err_set(err, -E_BAD_VALUE, "queue: is no queue name");
     snprintf(request->queue, sizeof request->queue, "%s", queue ? queue : "");
-    if (!on_bad_row)
-        return 0;
-    if (!task_word_is_valid(on_bad_row)) /* what may be no JSON either */
-        return err_set(err, -E_BAD_VALUE, "on_bad_row: must be fail or skip");
-    *ret_params = json_text_take(json_pack("{s:s}", "on_bad_row", on_bad_row));
+    int rc = read_upload_params(x, ret_params, err);
     request->params = *ret_params;
-    return *ret_params ? 0 : err_set(err, -E_NO_MEMORY, "no memory for params");
+    return rc;
 }
 
 void route_upload(struct exchange *x, void *context)
 {
-    static const char *const known[] = {"filename", "on_bad_row", "queue", NULL};
+    static const char *const known[] = {"filename", "format", "on_bad_row", "queue", NULL};
     const struct api *api = context;
     struct submit_request request = {0};
     struct submit_result result;
@@ -156,15 +177,42 @@ static bool choose_artifact(struct exchange *x, const struct task *t, struct art
     return t->output.key[0] != '\0';
 }
 
+/* How a file is sent, by the end of its key. The last row is for all others: a foreign worker's
+ * totals have any name. */
+static const struct {
+    const char *suffix, *content_type;
+} file_types[] = {
+    {".parquet", "application/vnd.apache.parquet"},
+    {".csv", "text/csv; charset=utf-8"},
+};
+enum { FILE_TYPES = sizeof file_types / sizeof file_types[0] };
+
+static bool has_suffix(const char *key, const char *suffix)
+{
+    size_t len = strlen(key), suffix_len = strlen(suffix);
+
+    return len >= suffix_len && strcmp(key + len - suffix_len, suffix) == 0;
+}
+
+static unsigned file_type_of(const char *key)
+{
+    unsigned i = 0;
+
+    while (i + 1 < FILE_TYPES && !has_suffix(key, file_types[i].suffix))
+        i++;
+    return i;
+}
+
 static void send_artifact(struct exchange *x, const struct api *api, const struct task *t,
                           const struct artifact *a, const char *label)
 {
     char filename[96];
     struct err err = ERR_INIT;
+    unsigned type = file_type_of(a->key);
     struct file_reply file = {
-        .etag = a->sha256, .content_type = "text/csv; charset=utf-8", .filename = filename};
+        .etag = a->sha256, .content_type = file_types[type].content_type, .filename = filename};
 
-    snprintf(filename, sizeof filename, "%s_%s.csv", label, t->id);
+    snprintf(filename, sizeof filename, "%s_%s%s", label, t->id, file_types[type].suffix);
     int rc = objstore_get(service_objects(api->service), a->key, &file.fd, &file.size, &err);
     if (rc == -E_NOT_FOUND)
         reply_problem(x, 404, "Not found", "the file of task %s is gone", t->id);

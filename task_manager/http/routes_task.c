@@ -9,24 +9,31 @@
 #include "json_read.h"
 #include "params.h"
 #include "routes.h"
+#include "run_json.h"
 #include "task_json.h"
 
 enum { PAGE_SIZE = 50, PAGE_SIZE_LIMIT = 1000, PAGE_LIMIT = 1000000, SHOWN_EVENTS = 200 };
 
-static void reply_task(struct exchange *x, int rc, struct task *t, const struct err *err)
+static void reply_task(struct exchange *x, const struct api *api, int rc, struct task *t,
+                       struct err *err)
 {
-    if (rc) {
-        reply_err(x, err);
-        return;
+    json_t *object = NULL;
+
+    if (!rc) {
+        object = task_to_json(t);
+        rc = run_hide_task(api, t, &object, err);
+        task_release(t);
     }
-    reply_json_take(x, 200, json_text_take(task_to_json(t)));
-    task_release(t);
+    if (rc)
+        reply_err(x, err);
+    else
+        reply_json_take(x, 200, json_text_take(object));
 }
 
 /* -- list -- */
 
-static bool read_number(struct exchange *x, const char *name, int64_t fallback, int64_t max,
-                        int64_t *ret)
+bool route_number(struct exchange *x, const char *name, int64_t fallback, int64_t max,
+                  int64_t *ret)
 {
     const char *text = exchange_query(x, name);
     char *end;
@@ -54,8 +61,9 @@ static bool read_page(struct exchange *x, struct page *p)
     static const char *const known[] = {"page", "page_size", "status", "type", "queue", NULL};
     enum task_state state;
 
-    if (!route_query_is_known(x, known) || !read_number(x, "page", 1, PAGE_LIMIT, &p->number) ||
-        !read_number(x, "page_size", PAGE_SIZE, PAGE_SIZE_LIMIT, &p->size))
+    if (!route_query_is_known(x, known) ||
+        !route_number(x, "page", 1, PAGE_LIMIT, &p->number) ||
+        !route_number(x, "page_size", PAGE_SIZE, PAGE_SIZE_LIMIT, &p->size))
         return false;
     p->status = exchange_query(x, "status");
     if (p->status && !task_state_parse(p->status, &state)) {
@@ -157,11 +165,11 @@ void route_task_show(struct exchange *x, void *context)
         return;
     }
     json_t *object = task_to_json(&t);
-    task_release(&t);
     if (!object)
         err_set(&err, -E_NO_MEMORY, "no memory for a task");
-    else
-        add_history(api, id, object, &err);
+    else if (add_history(api, id, object, &err) == 0)
+        run_hide_task(api, &t, &object, &err);
+    task_release(&t);
     if (err.code) {
         json_decref(object);
         reply_err(x, &err);
@@ -178,7 +186,7 @@ void route_task_cancel(struct exchange *x, void *context)
     struct err err = ERR_INIT;
 
     if (id)
-        reply_task(x, service_cancel(api->service, id, &t, &err), &t, &err);
+        reply_task(x, api, service_cancel(api->service, id, &t, &err), &t, &err);
 }
 
 void route_task_retry(struct exchange *x, void *context)
@@ -189,7 +197,7 @@ void route_task_retry(struct exchange *x, void *context)
     struct err err = ERR_INIT;
 
     if (id)
-        reply_task(x, service_retry(api->service, id, &t, &err), &t, &err);
+        reply_task(x, api, service_retry(api->service, id, &t, &err), &t, &err);
 }
 
 /* -- status -- */
@@ -252,5 +260,5 @@ void route_status_put(struct exchange *x, void *context)
         reply_problem(x, 400, "Incorrect status",
                       "status: must be RECEIVED, PROCESSING, DONE, FAILED or CANCELLED");
     else
-        reply_task(x, service_put_state(api->service, id, to, &t, &err), &t, &err);
+        reply_task(x, api, service_put_state(api->service, id, to, &t, &err), &t, &err);
 }

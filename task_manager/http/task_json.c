@@ -1,9 +1,13 @@
 #include "task_json.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "clock.h"
 #include "json_read.h"
+#include "params.h"
 
-static json_t *time_to_json(int64_t ms)
+json_t *time_to_json(int64_t ms)
 {
     char text[CLOCK_TEXT_MAX];
 
@@ -13,14 +17,14 @@ static json_t *time_to_json(int64_t ms)
     return json_string(text);
 }
 
-static json_t *text_or_null(const char *text)
+json_t *text_or_null(const char *text)
 {
     return text && *text ? json_string(text) : json_null();
 }
 
-static json_t *object_or_null(const char *text)
+json_t *object_or_null(const char *text)
 {
-    return text ? json_loads(text, 0, NULL) : json_null();
+    return text ? json_loads(text, JSON_DECODE_ANY, NULL) : json_null();
 }
 
 static json_t *artifact_to_json(const struct artifact *a)
@@ -31,7 +35,7 @@ static json_t *artifact_to_json(const struct artifact *a)
                      text_or_null(a->sha256));
 }
 
-static json_t *error_to_json(const struct task_error *e)
+json_t *error_to_json(const struct task_error *e)
 {
     if (e->class == ERROR_NONE)
         return json_null();
@@ -44,7 +48,7 @@ json_t *task_entry_to_json(const struct task *t)
     /* The first line is what clients of the old API read. */
     return json_pack(
         "{s:s,s:s,s:s,s:o,s:o,s:o,"
-        "s:s,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:o}",
+        "s:s,s:i,s:i,s:i,s:f,s:o,s:o,s:o,s:o,s:f,s:o,s:o,s:o,s:o,s:o,s:o}",
         "id", t->id, "task_type", t->type, "status", task_state_name(t->state),
         "file_input_path", text_or_null(t->input.key), "file_output_path",
         text_or_null(t->output.key), "time_stamp", time_to_json(t->created_ms), /**/
@@ -54,14 +58,34 @@ json_t *task_entry_to_json(const struct task *t)
         time_to_json(t->started_ms), "finished_at", time_to_json(t->finished_ms), "progress",
         t->progress, "worker", text_or_null(t->worker), "input_name",
         text_or_null(t->input_name), "input", artifact_to_json(&t->input), "output",
-        artifact_to_json(&t->output), "error", error_to_json(&t->error));
+        artifact_to_json(&t->output), "error", error_to_json(&t->error), "run_id",
+        text_or_null(t->run_id));
+}
+
+static char *hide(void *arg, const char *text, struct err *err)
+{
+    (void)arg, (void)text, (void)err;
+    return strdup("***");
+}
+
+/* Secrets are sealed in the database, and not even that is shown. */
+static json_t *params_to_json(const struct task *t)
+{
+    char *shown = NULL;
+    struct err ignored = ERR_INIT;
+
+    if (params_seal(t->type, t->params, hide, NULL, &shown, &ignored) != 0)
+        return NULL;
+    json_t *params = object_or_null(shown ? shown : t->params);
+    free(shown);
+    return params;
 }
 
 json_t *task_to_json(const struct task *t)
 {
     json_t *task = task_entry_to_json(t);
 
-    if (json_object_set_new(task, "params", object_or_null(t->params)) ||
+    if (json_object_set_new(task, "params", params_to_json(t)) ||
         json_object_set_new(task, "result", object_or_null(t->result))) {
         json_decref(task);
         return NULL;

@@ -48,6 +48,7 @@ static int change(struct service *s, const char *id, plan_fn *plan, void *arg, s
         if (result.outcome == MOVE_MADE) {
             FAILPOINT(change_made);
             service_note_move(&move);
+            runs_follow(s, &result, 1);
             service_announce(s);
             return ret ? store_get(s->parts.store, id, ret, err) : 0;
         }
@@ -79,6 +80,10 @@ static int plan_retry(const struct task *t, struct task_move *move, void *arg, s
     (void)arg;
     if (t->state != TASK_FAILED)
         return not_from(t, "retried", err);
+    if (t->run_id[0])
+        return err_set(err, -E_BAD_STATE,
+                       "task %s is a step of run %s: resume that, or start another", t->id,
+                       t->run_id);
     move->to = TASK_RECEIVED;
     move->reset_attempts = true;
     move->detail = "retried by hand";

@@ -71,6 +71,22 @@ static int remove_tasks(struct service *s, int64_t age_ms, struct err *err)
     return rc;
 }
 
+/* The tasks of a run ended before it did, so they go first; the rest of it is here. */
+static int remove_runs(struct service *s, int64_t age_ms, struct err *err)
+{
+    int64_t count = 0, total = 0;
+    int rc;
+
+    do {
+        rc = store_run_purge(s->parts.store, age_ms, TASKS_BATCH, &count, err);
+        total += rc ? 0 : count;
+    } while (!rc && count > 0 && rounds_wait(&s->house, PAUSE_MS));
+    metric_add(METRIC_RUNS_REMOVED, total);
+    if (total)
+        log_info("retention.runs_removed", LOG_I("count", total));
+    return rc;
+}
+
 /* A chore is done about four times within the age it goes by. */
 struct chore {
     const char *name;
@@ -104,6 +120,7 @@ void *housekeeping_run(void *arg)
         {"parts", sweep_parts, config->sweep_after_ms, EVERY_MAX_MS, 0, false},
         {"keys", forget_keys, config->idempotency_ttl_ms, EVERY_MAX_MS, 0, false},
         {"retention", remove_tasks, config->retention_ms, EVERY_MAX_MS, 0, false},
+        {"runs", remove_runs, config->retention_ms, EVERY_MAX_MS, 0, false},
         {"orphans", sweep_orphans, config->sweep_after_ms, WALK_EVERY_MAX_MS, 0, false},
     };
 

@@ -29,6 +29,7 @@ struct relay {
     struct batch batch;
     enum { LINK_UNKNOWN, LINK_DOWN, LINK_UP } link; /* as last logged */
     int64_t quiet_until_ms;                         /* about queues that take nothing */
+    int64_t read_at_ms;                             /* look into the outbox at the latest */
 };
 
 static void write_message(const struct outbox_row *row, struct broker_message *m)
@@ -90,6 +91,27 @@ void relay_wake(struct service *s, const char *queue)
         rounds_poke(&s->relay);
 }
 
+void relay_hand(struct service *s, const struct task *t, int64_t seq)
+{
+    struct wakes *w = &s->wakes;
+    bool has_room;
+
+    if (!s->announce || t->run_at_ms > 0) /* due at some time: the relay looks twice a second */
+        return;
+    pthread_mutex_lock(&w->lock);
+    has_room = seq && w->row_count < HANDED_MAX;
+    if (has_room) {
+        struct outbox_row *row = &w->rows[w->row_count++];
+        *row = (struct outbox_row){.seq = seq, .attempt = t->attempt};
+        memcpy(row->task_id, t->id, sizeof row->task_id);
+        memcpy(row->type, t->type, sizeof row->type);
+        memcpy(row->queue, t->queue, sizeof row->queue);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (!has_room)
+        atomic_store(&s->outbox_waits, true);
+}
+
 /* What fails here is not tried again: an idle worker asks anyway. */
 static void send_wakes(struct relay *r)
 {
@@ -112,28 +134,74 @@ static void send_wakes(struct relay *r)
                              b->confirmed, &ignored);
 }
 
-/* True when a full batch went out and there may be more. */
-static bool relay_batch(struct relay *r, struct err *err)
+/* Publishes the first rows of the batch and removes what was confirmed. True when the broker is
+ * there and the database too. */
+static bool publish(struct relay *r, size_t count, struct err *err)
 {
     struct batch *b = &r->batch;
-    size_t count = 0;
-    int rc =
-        store_outbox_take(r->s->parts.store, BROKER_BATCH_MAX, HOLD_MS, b->rows, &count, err);
 
-    if (rc || count == 0)
-        return false;
-    FAILPOINT(relay_taken);
     for (size_t i = 0; i < count; i++) {
         write_message(&b->rows[i], &b->messages[i]);
         b->confirmed[i] = false;
     }
-    rc = broker_publish(r->s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
-                        b->confirmed, err);
+    int rc = broker_publish(r->s->parts.publisher, b->messages, count, PUBLISH_TIMEOUT_MS,
+                            b->confirmed, err);
     FAILPOINT(relay_published);
     if (settle_batch(r, count, rc, err))
         return false;
     FAILPOINT(relay_marked);
-    return (rc == 0 || rc == -E_TIMEOUT) && count == BROKER_BATCH_MAX;
+    return rc == 0 || rc == -E_TIMEOUT;
+}
+
+/* True when a full batch went out and there may be more. */
+static bool relay_batch(struct relay *r, struct err *err)
+{
+    size_t count = 0;
+    int rc = store_outbox_take(r->s->parts.store, BROKER_BATCH_MAX, HOLD_MS, r->batch.rows,
+                               &count, err);
+
+    if (rc || count == 0)
+        return false;
+    FAILPOINT(relay_taken);
+    return publish(r, count, err) && count == BROKER_BATCH_MAX;
+}
+
+/* Rows that were committed a moment ago: reading and holding them first would cost a submit
+ * that nobody else is waiting for more than its own transaction. Whoever reads the outbox just
+ * now may publish them too. */
+static void relay_handed(struct relay *r, struct err *err)
+{
+    struct wakes *w = &r->s->wakes;
+
+    pthread_mutex_lock(&w->lock);
+    size_t count = w->row_count;
+    memcpy(r->batch.rows, w->rows, count * sizeof w->rows[0]);
+    w->row_count = 0;
+    pthread_mutex_unlock(&w->lock);
+    if (count && !publish(r, count, err))
+        atomic_store(&r->s->outbox_waits, true);
+}
+
+/* While the broker is away the rows are where they always were. */
+static void drop_handed(struct service *s)
+{
+    pthread_mutex_lock(&s->wakes.lock);
+    if (s->wakes.row_count)
+        atomic_store(&s->outbox_waits, true);
+    s->wakes.row_count = 0;
+    pthread_mutex_unlock(&s->wakes.lock);
+}
+
+/* Has anybody to be told of what only the database knows? */
+static bool is_to_read(struct relay *r)
+{
+    int64_t now_ms = clock_mono_ms();
+    bool waits = atomic_exchange(&r->s->outbox_waits, false);
+
+    if (!waits && now_ms < r->read_at_ms)
+        return false;
+    r->read_at_ms = now_ms + ROUND_MS;
+    return true;
 }
 
 /* A link that is down is tried again even when there is nothing to publish, so that readiness
@@ -165,8 +233,14 @@ void relay_round(struct relay *r)
     bool more = reach_broker(r, &why) == 0;
 
     note_link(r, &why);
-    if (more)
+    if (more) {
         send_wakes(r);
+        relay_handed(r, &why);
+        note_link(r, &why);
+        more = is_to_read(r);
+    } else {
+        drop_handed(r->s);
+    }
     while (more && !rounds_is_stopping(&r->s->relay)) {
         more = relay_batch(r, &why);
         note_link(r, &why);

@@ -1,8 +1,9 @@
-/* reaper.c - takes tasks back from workers that fell silent.
+/* reaper.c - takes tasks back from workers that fell silent, and runs that were left behind.
  *
  * Several task managers may reap the same database: each return is a guarded move (same
  * token, lease still expired), so only one of them makes it. */
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "metrics.h"
 #include "service_internal.h"
 
-enum { ROUND_MS = 1000, BATCH = 64 };
+enum { ROUND_MS = 1000, BATCH = 64, TRIM_ROUNDS = 10 };
 
 static struct task_move move_for(const struct service *s, const struct expired *e)
 {
@@ -65,8 +66,10 @@ static bool reap_batch(struct service *s, struct err *err)
         log_warn("lease.expired", LOG_S("task_id", expired[i].id),
                  LOG_S("worker", expired[i].worker), LOG_I("attempt", expired[i].attempt));
     }
-    if (!rc && count)
+    if (!rc && count) {
+        runs_follow(s, results, count);
         service_announce(s);
+    }
     free(expired);
     free(moves);
     return rc == 0 && count == BATCH;
@@ -104,6 +107,8 @@ void reaper_round(struct service *s, struct reaper *r)
     while (clock_mono_ms() >= r->reap_at && reap_batch(s, &why) &&
            !rounds_is_stopping(&s->reaper)) {
     }
+    if (!why.code)
+        runs_sweep(s, &why);
     if ((why.code != 0) != r->was_failing) {
         r->was_failing = why.code != 0;
         log_event(r->was_failing ? LOG_ERROR : LOG_INFO,
@@ -116,10 +121,15 @@ void *reaper_run(void *arg)
 {
     struct service *s = arg;
     struct reaper r;
+    unsigned rounds = 0;
 
     reaper_begin(s, &r);
     do {
         reaper_round(s, &r);
+        /* What a crowd of requests took and freed goes back to the system: an idle manager is
+         * as small as on its first day. */
+        if (++rounds % TRIM_ROUNDS == 0)
+            malloc_trim(0);
     } while (rounds_wait(&s->reaper, ROUND_MS));
     return NULL;
 }

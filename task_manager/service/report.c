@@ -116,10 +116,13 @@ static int consult_task(struct service *s, const struct report *r, struct draft 
     }
     if (rc)
         return rc;
-    if (r->outcome == ATTEMPT_FAILED)
+    if (r->outcome == ATTEMPT_FAILED) {
         plan_failure(s, r, &t, &d->move);
-    else if (t.state == TASK_PROCESSING)
+        if (t.run_id[0])
+            rc = runs_hide_error(s, t.run_id, &d->move.error, err);
+    } else if (t.state == TASK_PROCESSING) {
         rc = check_output(s, r, &t, v, err);
+    }
     bool is_owner = false;
     if (!rc && v->word == REPORT_REFUSED)
         rc = find_owner(s, r, &is_owner, err);
@@ -211,6 +214,8 @@ static int apply(struct service *s, const struct report *items, const struct dra
         if (drafts[i].is_ready)
             settle(s, &items[i], &drafts[i], &results[ready++], &ret[i]);
     }
+    if (!rc)
+        runs_follow(s, results, ready);
     free(moves);
     free(results);
     return rc;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "call_rules.h"
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
@@ -102,6 +103,15 @@ int service_check_types(const struct config *config, struct err *err)
     return 0;
 }
 
+int service_check_settings(const struct config *config, struct err *err)
+{
+    int rc = service_check_types(config, err);
+
+    if (!rc)
+        rc = secrets_check_key(config, err);
+    return rc ? rc : call_rules_check_settings(config, err);
+}
+
 enum { ROUNDS_MAX = 3 + PROBE__COUNT };
 
 static size_t all_rounds(struct service *s, struct rounds *ret[ROUNDS_MAX])
@@ -131,6 +141,8 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     submit_group_init(&s->submits);
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
+    if (!rc)
+        rc = pipelines_load(parts->config, &s->pipelines, err);
     if (rc)
         service_stop_free(s);
     else
@@ -184,6 +196,7 @@ void service_stop_free(struct service *s)
     rounds_stop(&s->relay);
     claim_hub_stop_free(s->hub);
     submit_group_release(&s->submits);
+    pipelines_release(&s->pipelines);
     pthread_mutex_destroy(&s->wakes.lock);
     struct rounds *all[ROUNDS_MAX];
     for (size_t i = 0, count = all_rounds(s, all); i < count; i++)
@@ -201,10 +214,16 @@ struct objstore *service_objects(struct service *s)
     return s->parts.objects;
 }
 
-void service_announce(struct service *s)
+void service_announce_submits(struct service *s)
 {
     claim_hub_poke(s->hub);
     rounds_poke(&s->relay);
+}
+
+void service_announce(struct service *s)
+{
+    atomic_store(&s->outbox_waits, true);
+    service_announce_submits(s);
 }
 
 void service_note_move(const struct task_move *move)

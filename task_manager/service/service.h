@@ -11,6 +11,7 @@
 #include "broker.h"
 #include "config.h"
 #include "objstore.h"
+#include "run_definition.h"
 #include "store.h"
 #include "worker_protocol.h"
 
@@ -27,6 +28,9 @@ struct service_parts {
 
 /* E_BAD_VALUE when TASK_TYPES holds a word that is no name. */
 int service_check_types(const struct config *config, struct err *err);
+/* All settings of this room that can be wrong: TASK_TYPES, SECRET_KEY, and what tasks may call
+ * (REPO_HOSTS, CALL_HOSTS, ALLOW_NETWORKS). */
+int service_check_settings(const struct config *config, struct err *err);
 
 int service_start(const struct service_parts *parts, struct service **ret, struct err *err);
 
@@ -124,6 +128,43 @@ int service_put_state(struct service *s, const char *id, enum task_state to, str
  * PROCESSING. */
 int service_notify(struct service *s, const char *id, bool is_done, const char *path,
                    struct err *err);
+
+/* -- pipelines -- */
+
+/* E_BAD_VALUE when PIPELINES_DIR holds a definition that is none: names the file and the path
+ * of its first mistakes. Blocks on the disk. */
+int service_check_pipelines(const struct config *config, struct err *err);
+
+/* Those that are known by name, in the order of their names; NULL past the last. */
+const struct run_def *service_pipeline_at(const struct service *s, size_t index);
+const struct run_def *service_pipeline_find(const struct service *s, const char *name);
+
+struct run_request {
+    const char *name;       /* of the pipeline */
+    const char *definition; /* JSON; NULL: the known one of that name */
+    const char *input;      /* JSON object or NULL */
+    const char *idempotency_key;
+};
+
+/* 0: the run is durable and its first step waits for a worker. E_NOT_FOUND: no such pipeline.
+ * E_BAD_VALUE: the definition or the input is wrong, or the params of the first step cannot be
+ * made of them; mistakes gets a line "path: sentence" for each mistake, if it is theirs.
+ * E_MISMATCH, E_OVERLOAD and the rest as of service_submit. */
+int service_run_start(struct service *s, const struct run_request *request,
+                      struct submit_result *ret, struct buf *mistakes, struct err *err);
+
+/* As store_run_get, with the input as it was given: not for showing. */
+int service_run_get(struct service *s, const char *id, struct run *ret, struct err *err);
+
+/* Ends a run and the task of its step. Cancelling a CANCELLED run is success, an end of another
+ * kind E_BAD_STATE: also that of a step which had failed when the cancel came. When the
+ * database goes away in between *ret is still PROCESSING, and ends soon. */
+int service_run_cancel(struct service *s, const char *id, struct run *ret, struct err *err);
+
+/* Lets an ended run go on from a step (run_resume_point); what earlier steps have put out is
+ * kept. E_OVERLOAD as above. */
+int service_run_resume(struct service *s, const char *id, const char *from, struct run *ret,
+                       struct err *err);
 
 /* -- the worker protocol -- */
 

@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "retry.h"
+#include "seal.h"
 #include "service.h"
 
 struct claim_hub;
@@ -22,6 +23,7 @@ struct rounds {
 struct submit_job {
     struct submit_job *next;
     struct submission item;                 /* what it points at stays until the answer */
+    char *sealed_params;                    /* what it points at, when there are secrets */
     void (*answer)(struct submit_job *job); /* NULL: somebody waits for is_done */
     bool is_done;
     int rc; /* the outcome: rc and err, or result */
@@ -36,11 +38,16 @@ struct submit_group {
     int leaders, leaders_max;
 };
 
-/* Queues that want another message; full means that enough is on its way. */
+enum { HANDED_MAX = 64 };
+
+/* What the relay is told without the database: queues that want another message (full means
+ * that enough is on its way), and outbox rows that this manager has just committed. */
 struct wakes {
     pthread_mutex_t lock;
     char queues[16][TASK_QUEUE_MAX];
     size_t count;
+    struct outbox_row rows[HANDED_MAX];
+    size_t row_count;
 };
 
 /* One part of readiness: a thread that tries it when asked. */
@@ -56,6 +63,11 @@ struct probe {
     char finding[ERR_TEXT_MAX];
 };
 
+struct pipelines {
+    struct run_def **items; /* by name */
+    size_t count;
+};
+
 enum { PROBE_STORE, PROBE_DISK, PROBE__COUNT };
 
 struct service {
@@ -63,13 +75,17 @@ struct service {
     struct retry_policy retry;
     bool announce; /* does a broker have to be told of tasks? */
     struct claim_hub *hub;
+    struct pipelines pipelines; /* never changed after the start */
     struct submit_group submits;
     struct wakes wakes;
+    atomic_bool outbox_waits; /* rows that the relay was not handed */
     struct rounds reaper, relay, house;
     struct probe probes[PROBE__COUNT];
     atomic_bool stopping; /* not ready any more */
     /* From the last count; waiting moves along with what this manager does meanwhile. */
     atomic_llong waiting, outbox, outbox_oldest_ms;
+    struct seal_key secret_key; /* of secrets.c, and once it is there: */
+    bool has_secret_key;
 };
 
 void rounds_init(struct rounds *r);
@@ -86,8 +102,10 @@ void rounds_release(struct rounds *r);
  * the rounds below. End it with service_stop_free. */
 int service_new(const struct service_parts *parts, struct service **ret, struct err *err);
 
-/* New work may be there: wakes parked claims and the relay. */
+/* New work may be there: wakes parked claims, and the relay, which looks into the outbox. */
 void service_announce(struct service *s);
+/* The same after submit_record, which has told the relay what it has to know. */
+void service_announce_submits(struct service *s);
 
 void submit_group_init(struct submit_group *g);
 void submit_group_release(struct submit_group *g);
@@ -116,6 +134,9 @@ void relay_round(struct relay *r);
 /* Sends one more message for a queue, such as one from which a claim took all it could carry:
  * the next worker is to help. Only a hint, so it is not kept. */
 void relay_wake(struct service *s, const char *queue);
+/* A task that was committed a moment ago, with the number of its outbox row (0: not known): the
+ * relay need not read the row before it publishes it. */
+void relay_hand(struct service *s, const struct task *t, int64_t seq);
 void *relay_run(void *service);
 void *housekeeping_run(void *service);
 
@@ -135,6 +156,22 @@ int sweep_attempt(struct service *s, const char *task_id, int attempt, struct er
 /* The files of tasks whose rows are gone. */
 int sweep_purged(struct service *s, const struct purged *items, size_t count, struct err *err);
 
+/* -- secrets in params (secrets.c) -- */
+
+int secrets_check_key(const struct config *config, struct err *err);
+/* *ret_sealed: params with their secrets sealed, free() it; NULL when there are none. */
+int secrets_seal(struct service *s, const char *type, const char *params, char **ret_sealed,
+                 struct err *err);
+/* The same for one text that is kept anywhere else; `context` is bound to it. malloc'ed, NULL
+ * with err set. */
+char *secrets_seal_text(struct service *s, const char *context, const char *plain,
+                        struct err *err);
+char *secrets_open_text(struct service *s, const char *context, const char *sealed,
+                        struct err *err);
+/* Opens them in *params (malloc'ed, may be NULL). Those that this server cannot open stay
+ * sealed: the job will say so. */
+void secrets_open(struct service *s, const char *type, char **params);
+
 int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);
 int claim_hub_start(struct claim_hub *hub, struct err *err);
 /* Goes over the parked claims once. */
@@ -151,6 +188,61 @@ bool claim_hub_park(struct claim_hub *hub, const struct claim_request *request,
 int claim_once(struct service *s, const struct claim_request *request, struct work **ret,
                size_t *ret_count, struct err *err);
 void work_items_free(struct work *items, size_t count);
+
+/* -- submit.c -- */
+
+bool submit_is_type(const struct config *config, const char *type); /* of TASK_TYPES */
+int submit_check_key(const char *key, struct err *err);
+/* What the worker would refuse for being written wrongly, or for leading where it may not go.
+ */
+int submit_check_meaning(const struct config *config, const char *type, const char *params,
+                         struct err *err);
+
+/* -- pipelines -- */
+
+/* A NULL-terminated list of JSON texts. */
+extern const char *const pipelines_builtin[];
+
+int pipelines_load(const struct config *config, struct pipelines *ret, struct err *err);
+void pipelines_release(struct pipelines *p);
+struct run_def_rules pipelines_rules(const struct config *config);
+
+#define RUN_SEAL "run" /* the context of a run's input, which is sealed when it has secrets */
+
+/* A change of a run with all that it points at. */
+struct run_draft {
+    struct run_change change;
+    struct run_step_change steps[RUN_STEPS_LIMIT];
+    struct submission task;
+    struct task_error error;
+    char *params, *shown;
+    char *sealed; /* the params as they are stored; NULL: as they are */
+};
+
+/* The run's next change: nothing yet, at the version that was read. */
+void run_draft_init(struct run_draft *d, const struct run *r, const char *actor);
+void run_draft_release(struct run_draft *d);
+struct run_step_change *run_draft_step(struct run_draft *d, const struct run *r, int index,
+                                       enum task_state state);
+/* Step `index` begins: its task is added, or the run fails when its params cannot be made. */
+int run_draft_begin(struct service *s, struct run_draft *d, const struct run_def *def,
+                    const struct run *r, int index, struct err *err);
+/* What follows from a change that was made: counted and told to the log. */
+void run_draft_note(struct service *s, const struct run_draft *d, const char *name);
+/* A stored definition; fails only without memory or when the row is damaged. */
+int run_definition_of(const struct run *r, struct run_def **ret, struct err *err);
+
+/* Draws the conclusion for each run; *ret_idle[i] (may be NULL): nothing followed for it. */
+int runs_advance(struct service *s, const char *const *ids, size_t count, bool *ret_idle,
+                 struct err *err);
+/* After moves: tells the runs of tasks that ended. What fails is left to the sweep, so the
+ * caller goes on. New tasks are still to be announced. */
+void runs_follow(struct service *s, const struct move_result *results, size_t count);
+/* Runs that were left behind by a crash. */
+int runs_sweep(struct service *s, struct err *err);
+/* Takes the secrets of a run out of an error. */
+int runs_hide_error(struct service *s, const char *run_id, struct task_error *error,
+                    struct err *err);
 
 /* Counts a move and logs it; `state` is what the task is afterwards. */
 void service_note_move(const struct task_move *move);

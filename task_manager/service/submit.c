@@ -5,13 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "call_rules.h"
+#include "call_spec.h"
 #include "failpoint.h"
 #include "params.h"
 #include "service_internal.h"
 #include "sha256.h"
 #include "task_type.h"
 
-static bool is_configured_type(const struct config *config, const char *type)
+bool submit_is_type(const struct config *config, const char *type)
 {
     char word[TASK_TYPE_MAX];
 
@@ -23,7 +25,7 @@ static bool is_configured_type(const struct config *config, const char *type)
     return false;
 }
 
-static int check_key(const char *key, struct err *err)
+int submit_check_key(const char *key, struct err *err)
 {
     size_t len = strlen(key);
 
@@ -38,11 +40,56 @@ static int check_key(const char *key, struct err *err)
     return 0;
 }
 
+static int check_repository(const struct config *config, const char *params, struct err *err)
+{
+    struct params *opened = NULL;
+    struct repo_url url;
+    int rc = params_open(params, &opened, err);
+
+    if (!rc)
+        rc = call_rules_read_repo(config, params_word(opened, "repository", ""),
+                                  "params.repository", &url, err);
+    params_close(opened);
+    return rc;
+}
+
+static int check_call(const struct config *config, const char *params, struct err *err)
+{
+    struct call_spec *spec = NULL;
+    struct web_url url;
+    int rc = call_spec_open(params, &spec, err);
+
+    if (!rc)
+        rc = call_rules_read_url(config, call_spec_url(spec), "params.url", &url, err);
+    call_spec_close(spec);
+    return rc;
+}
+
+/* What the worker would refuse for being written wrongly, or for leading where it may not go,
+ * is refused at once. */
+static const struct {
+    const char *type;
+    int (*check)(const struct config *config, const char *params, struct err *err);
+} readers[] = {
+    {"http_call", check_call},
+    {"repo_download", check_repository},
+};
+
+int submit_check_meaning(const struct config *config, const char *type, const char *params,
+                         struct err *err)
+{
+    for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++) {
+        if (strcmp(readers[i].type, type) == 0)
+            return readers[i].check(config, params, err);
+    }
+    return 0;
+}
+
 static int check(struct service *s, const struct submit_request *r, struct err *err)
 {
     const struct task_type *type = task_type_find(r->type);
 
-    if (!type && !is_configured_type(s->parts.config, r->type))
+    if (!type && !submit_is_type(s->parts.config, r->type))
         return err_set(err, -E_BAD_VALUE, "type: there is no task type '%s'", r->type);
     if (r->queue[0] && !task_word_is_valid(r->queue))
         return err_set(err, -E_BAD_VALUE,
@@ -52,9 +99,11 @@ static int check(struct service *s, const struct submit_request *r, struct err *
         return err_set(err, -E_BAD_VALUE,
                        "type: '%s' works on a file; send it to /v1/data_processor/upload",
                        r->type);
-    int rc = r->params ? params_check(r->type, r->params, err) : 0;
+    int rc = params_check(r->type, r->params, err);
+    if (!rc)
+        rc = submit_check_meaning(s->parts.config, r->type, r->params, err);
     if (!rc && r->idempotency_key)
-        rc = check_key(r->idempotency_key, err);
+        rc = submit_check_key(r->idempotency_key, err);
     return rc;
 }
 
@@ -105,10 +154,13 @@ int service_check_backlog(struct service *s, struct err *err)
     return check_room(s, 1, err);
 }
 
+/* The same request has the same digest, so secrets are sealed, each time in another way, after
+ * that. */
 static int prepare(struct service *s, const struct submit_request *request,
-                   struct submission *item, struct err *err)
+                   struct submission *item, char **ret_sealed, struct err *err)
 {
     *item = (struct submission){.client = "", .key = request->idempotency_key};
+    *ret_sealed = NULL;
     int rc = check(s, request, err);
 
     if (!rc && item->key)
@@ -116,7 +168,11 @@ static int prepare(struct service *s, const struct submit_request *request,
     if (!rc)
         rc = FAILPOINT_ERR(submit_checked, -E_UNAVAILABLE, err);
     if (!rc)
+        rc = secrets_seal(s, request->type, request->params, ret_sealed, err);
+    if (!rc)
         fill_task(s, request, &item->task);
+    if (!rc && *ret_sealed)
+        item->task.params = *ret_sealed;
     return rc;
 }
 
@@ -126,7 +182,7 @@ static int admit(struct service *s, const struct submit_request *request, int64_
                  struct submit_job *job)
 {
     struct err ignored = ERR_INIT;
-    int rc = prepare(s, request, &job->item, &job->err);
+    int rc = prepare(s, request, &job->item, &job->sealed_params, &job->err);
 
     if (rc || check_room(s, ahead + 1, &ignored) == 0)
         return rc;
@@ -149,6 +205,7 @@ int service_submit(struct service *s, const struct submit_request *request,
         submit_group_wait(s, &job);
     else if (rc < 0)
         job.rc = rc;
+    free(job.sealed_params);
     *ret = job.result;
     return job.rc ? err_set(err, job.rc, "%s", job.err.text) : 0;
 }
@@ -166,6 +223,7 @@ static void answer_later(struct submit_job *job)
     struct later *l = (struct later *)(void *)((char *)job - offsetof(struct later, job));
 
     l->reply.answer(l->reply.arg, job->rc, &job->result, &job->err);
+    free(job->sealed_params);
     free(l->params);
     free(l);
 }
@@ -222,6 +280,7 @@ static void submit_part(struct service *s, struct submit_one *items, size_t coun
         items[i].rc = jobs[i].rc;
         items[i].err = jobs[i].err;
         items[i].result = jobs[i].result;
+        free(jobs[i].sealed_params);
     }
 }
 
@@ -234,7 +293,7 @@ int service_submit_many(struct service *s, struct submit_one *items, size_t coun
         return err_set(err, -E_NO_MEMORY, "no memory for %zu submits", count);
     for (size_t from = 0; from < count; from += BULK_MAX) {
         submit_part(s, items + from, count - from < BULK_MAX ? count - from : BULK_MAX, jobs);
-        service_announce(s);
+        service_announce_submits(s);
     }
     free(jobs);
     return 0;

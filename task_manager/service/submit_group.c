@@ -102,6 +102,8 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
         /* Those that were to wake its queue may all have been repeats. */
         if (!rc && items[i].is_quiet && items[i].key && results[i].outcome == SUBMIT_ACCEPTED)
             relay_wake(s, items[i].task.queue);
+        else if (!rc && !items[i].is_quiet && results[i].outcome == SUBMIT_ACCEPTED)
+            relay_hand(s, &items[i].task, results[i].outbox_seq);
         submit_settle(s, jobs[i]);
     }
     free(items);
@@ -132,7 +134,7 @@ static void lead(struct service *s, struct submit_group *g, const struct submit_
     while (!(own && own->is_done && g->leaders > 1) && (count = take(g, jobs)) > 0) {
         pthread_mutex_unlock(&g->lock);
         submit_record(s, jobs, count);
-        service_announce(s);
+        service_announce_submits(s);
         FAILPOINT(submit_announced);
         size_t waited_for = 0;
         for (size_t i = 0; i < count; i++) {

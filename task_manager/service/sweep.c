@@ -17,6 +17,7 @@
 #include "log.h"
 #include "metrics.h"
 #include "service_internal.h"
+#include "tree.h"
 
 enum { BATCH = 128, PAUSE_MS = 5, SAME_AGE_MS = 1000 };
 
@@ -123,6 +124,32 @@ static int visit(const char *key, uint64_t size, int64_t age_ms, void *arg)
     return rc;
 }
 
+/* --- folders of files (tree.h) --- */
+
+/* One at a time: there are few, and each is a lot to remove. The rules are those of files; an
+ * attempt's folder is needed while the result names it, or while the attempt runs. */
+static int visit_tree(const char *key, const char *task_id, int attempt, int64_t age_ms,
+                      void *arg)
+{
+    struct sweep *w = arg;
+    struct key_use use = {.key = ""};
+    bool gone = false;
+
+    if (age_ms < w->older_than_ms || is_before_database(w, age_ms))
+        return 0;
+    snprintf(use.key, sizeof use.key, "%s", key);
+    snprintf(use.task_id, sizeof use.task_id, "%s", task_id);
+    int rc = store_key_uses(w->s->parts.store, &use, 1, w->err);
+    if (rc || use.is_named ||
+        (use.exists && use.state == TASK_PROCESSING && attempt >= use.attempt))
+        return rc;
+    rc = tree_sweep(w->s->parts.objects, task_id, attempt, w->older_than_ms, &gone, w->err);
+    w->removed += gone;
+    if (gone)
+        log_debug("sweep.removed", LOG_S("key", key));
+    return rc || !w->is_paced || rounds_wait(&w->s->house, PAUSE_MS) ? rc : 1;
+}
+
 static struct sweep *sweep_new(struct service *s, int64_t older_than_ms, struct err *err)
 {
     struct sweep *w = calloc(1, sizeof *w);
@@ -162,6 +189,8 @@ int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err)
     rc = store_age(s->parts.store, &w->database_age_ms, err);
     for (size_t i = 0; i < sizeof folders / sizeof folders[0] && !rc; i++)
         rc = objstore_list(s->parts.objects, folders[i], visit, w, err);
+    if (!rc)
+        rc = tree_list(s->parts.objects, NULL, visit_tree, w, err);
     return sweep_end_free(w, rc);
 }
 
@@ -198,6 +227,8 @@ int sweep_purged(struct service *s, const struct purged *items, size_t count, st
             rc = add(w, items[i].output_key, ""); /* of a foreign worker it may lie anywhere */
         if (!rc)
             rc = list_folder(w, items[i].id, "");
+        if (!rc)
+            rc = tree_list(s->parts.objects, items[i].id, visit_tree, w, err);
     }
     return sweep_end_free(w, rc);
 }

@@ -13,6 +13,7 @@
 #include <pthread.h>
 
 #include "store_internal.h"
+#include "tally.h"
 
 enum my_stmt {
 #define S(name, sql) MY_##name,
@@ -50,6 +51,9 @@ union my_value {
     uint8_t id[ID_BYTES];
 };
 
+/* Into how many rows a counter of tasks is split. */
+enum { MY_SHARDS = 16 };
+
 struct my_conn {
     MYSQL *my;
     MYSQL_STMT *stmts[MY__COUNT]; /* prepared at first use, gone with the connection */
@@ -59,8 +63,11 @@ struct my_conn {
     unsigned in_room;
     unsigned error;             /* number of the last failure, 0 for none */
     bool spoiled;               /* a ROLLBACK failed: not to be used again */
+    unsigned shard;             /* of the counters of tasks */
     int64_t probe_seq;          /* the last event this transaction wrote, 0 for none */
-    char probe_id[ID_TEXT_MAX]; /* and the task it is about */
+    char probe_id[ID_TEXT_MAX]; /* and the task it is about, */
+    bool probe_is_run;          /* or the run */
+    struct tally tally;         /* of this transaction */
     struct my_conn *next;
 };
 
@@ -138,6 +145,7 @@ void my_real(struct my_query *q, double value);
 void my_text(struct my_query *q, const char *text);
 void my_text_in(struct my_query *q, const char *text, size_t size);
 void my_id(struct my_query *q, const char *id);
+void my_id_or_null(struct my_query *q, const char *id); /* NULL and "" are NULL */
 
 /* Where the columns go, in order, at each my_next. my_out_heap leaves NULL for NULL and a
  * string to free() otherwise; when my_next fails, all such strings of the row are freed. */
@@ -171,6 +179,10 @@ struct store_mysql {
     pthread_mutex_t ping_lock; /* of ping_conn, which has short timeouts of its own */
     struct my_conn *ping_conn;
 };
+
+/* Sleeps before another try; false when after this fault, and so many tries, there is to be
+ * none. */
+bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms);
 
 typedef int my_body(struct my_conn *c, void *arg, struct err *err);
 
@@ -207,9 +219,19 @@ struct my_notice { /* of the outbox */
     const char *id, *type, *queue;
     int attempt;
     int64_t at_ms, delay_ms; /* due at a time, or when that is 0 after a delay */
+    int64_t *ret_seq;        /* gets the row's number when that is known at once; or NULL */
 };
 int my_announce(struct my_conn *c, const struct my_notice *items, size_t count,
                 struct err *err);
+/* A submit's rows: the tasks alone; and the key, which may be another's (see ret). */
+int my_add_tasks(struct my_conn *c, const struct task *const *items, size_t count,
+                 struct err *err);
+int my_take_key(struct my_conn *c, const struct submission *item, struct submit_result *ret,
+                struct err *err);
+/* A step's task has ended: its run has to be looked at. */
+int my_mark_run(struct my_conn *c, const char *id, const char *run_id, struct err *err);
+/* The error of a row: outputs, of which class has to be put in its place after my_next. */
+void my_out_error(struct my_query *q, int *class, struct task_error *ret);
 /* 1 and the state when there is such a task, 0 when not. */
 int my_task_state(struct my_conn *c, const char *id, enum task_state *ret, struct err *err);
 
@@ -235,6 +257,22 @@ int my_move(struct store *s, const struct task_move *items, const size_t *order,
             bool announce, struct move_result *ret, struct err *err);
 int my_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
                struct err *err);
+int my_run_add(struct store *s, const struct run_submission *item, bool announce,
+               struct submit_result *ret, struct err *err);
+int my_run_look_up(struct store *s, const struct run_submission *item,
+                   struct submit_result *ret, struct err *err);
+int my_run_get(struct store *s, const char *id, struct run *ret, struct err *err);
+int my_run_list(struct store *s, const struct run_filter *filter, struct run_list *ret,
+                int64_t *ret_total, struct err *err);
+int my_run_events(struct store *s, const char *id, int limit, struct run_event **ret,
+                  size_t *ret_count, struct err *err);
+int my_run_change(struct store *s, struct run_change *items, const size_t *order, size_t count,
+                  bool announce, struct err *err);
+int my_run_marks(struct store *s, int64_t age_ms, size_t limit, struct run_mark *ret,
+                 size_t *ret_count, struct err *err);
+int my_run_unmark(struct store *s, const struct run_mark *items, size_t count, struct err *err);
+int my_run_purge(struct store *s, int64_t age_ms, size_t limit, int64_t *ret_removed,
+                 struct err *err);
 int my_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outbox_row *ret,
                    size_t *ret_count, struct err *err);
 int my_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err);

@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #include "store_internal.h"
+#include "tally.h"
 
 enum lite_stmt {
 #define S(name, sql) LITE_##name,
@@ -23,6 +24,7 @@ enum lite_stmt {
 struct lite_conn {
     sqlite3 *db;
     sqlite3_stmt *stmts[LITE__COUNT]; /* prepared at first use, kept */
+    struct tally tally;               /* of the request that the writer runs */
     struct lite_conn *next;           /* in the pool of readers */
 };
 
@@ -51,6 +53,7 @@ void lite_real(struct lite_query *q, double value);
 void lite_text(struct lite_query *q, const char *text);
 void lite_text_in(struct lite_query *q, const char *text, size_t size);
 void lite_id(struct lite_query *q, const char *id);
+void lite_id_or_null(struct lite_query *q, const char *id); /* NULL and "" are NULL */
 
 /* 1: a row, 0: no more, or an error. */
 int lite_next(struct lite_query *q, struct err *err);
@@ -66,6 +69,7 @@ double lite_get_real(struct lite_query *q);
 void lite_get_text(struct lite_query *q, char *ret, size_t size);
 char *lite_get_heap(struct lite_query *q); /* NULL for NULL */
 void lite_get_id(struct lite_query *q, char ret_id[ID_TEXT_MAX]);
+void lite_get_id_or_none(struct lite_query *q, char ret_id[ID_TEXT_MAX]); /* zeros: "" */
 int lite_row_ok(struct lite_query *q, struct err *err);
 
 /* -- the store -- */
@@ -121,6 +125,15 @@ struct timespec mono_after(int64_t ms);
 /* Columns of TASK_COLUMNS in sqlite.def, from the query's next column on. */
 void lite_read_task(struct lite_query *q, struct task *ret);
 
+void lite_read_error(struct lite_query *q, struct task_error *ret);
+void lite_bind_error(struct lite_query *q, const struct task_error *e);
+
+/* A submit's rows: the task alone; and the holder of a key (0 when this one got it, else *ret
+ * says who was first). */
+int lite_add_task(struct lite_conn *c, const struct task *t, struct err *err);
+int lite_take_key(struct lite_conn *c, const struct submission *item, struct submit_result *ret,
+                  struct err *err);
+
 /* The rows that go with a change of state; the outbox copies the task's row as it is now. */
 int lite_add_event(struct lite_conn *c, const char *id, int from, int to, int attempt,
                    const char *actor, const char *detail, struct err *err);
@@ -148,6 +161,25 @@ int lite_move(struct store *s, const struct task_move *items, const size_t *orde
               bool announce, struct move_result *ret, struct err *err);
 int lite_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
                  struct err *err);
+/* A step's task has ended: its run has to be looked at. */
+int lite_mark_run(struct lite_conn *c, const char *id, const char *run_id, struct err *err);
+int lite_run_add(struct store *s, const struct run_submission *item, bool announce,
+                 struct submit_result *ret, struct err *err);
+int lite_run_look_up(struct store *s, const struct run_submission *item,
+                     struct submit_result *ret, struct err *err);
+int lite_run_get(struct store *s, const char *id, struct run *ret, struct err *err);
+int lite_run_list(struct store *s, const struct run_filter *filter, struct run_list *ret,
+                  int64_t *ret_total, struct err *err);
+int lite_run_events(struct store *s, const char *id, int limit, struct run_event **ret,
+                    size_t *ret_count, struct err *err);
+int lite_run_change(struct store *s, struct run_change *items, const size_t *order,
+                    size_t count, bool announce, struct err *err);
+int lite_run_marks(struct store *s, int64_t age_ms, size_t limit, struct run_mark *ret,
+                   size_t *ret_count, struct err *err);
+int lite_run_unmark(struct store *s, const struct run_mark *items, size_t count,
+                    struct err *err);
+int lite_run_purge(struct store *s, int64_t age_ms, size_t limit, int64_t *ret_removed,
+                   struct err *err);
 int lite_outbox_take(struct store *s, size_t limit, int64_t hold_ms, struct outbox_row *ret,
                      size_t *ret_count, struct err *err);
 int lite_outbox_done(struct store *s, const int64_t *seqs, size_t count, struct err *err);

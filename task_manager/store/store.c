@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,9 @@ static void assert_complete(const struct store_ops *ops)
     assert(ops->submit && ops->look_up && ops->get && ops->list && ops->attempts &&
            ops->events && ops->counts);
     assert(ops->claim && ops->renew && ops->move && ops->expired);
+    assert(ops->run_add && ops->run_look_up && ops->run_get && ops->run_list &&
+           ops->run_events && ops->run_change && ops->run_marks && ops->run_unmark &&
+           ops->run_purge);
     assert(ops->outbox_take && ops->outbox_done && ops->outbox_give_up);
     assert(ops->forget_keys && ops->purge && ops->key_uses);
 }
@@ -117,11 +121,6 @@ int store_history(struct store *s, struct buf *out, struct err *err)
 
 /* -- lock order -- */
 
-struct lock_key {
-    const char *first, *second;
-    size_t index;
-};
-
 static int lock_key_compare(const void *a, const void *b)
 {
     const struct lock_key *x = a, *y = b;
@@ -134,7 +133,7 @@ static int lock_key_compare(const void *a, const void *b)
     return order;
 }
 
-static struct lock_key *lock_keys_new(size_t count, struct err *err)
+struct lock_key *lock_keys_new(size_t count, struct err *err)
 {
     struct lock_key *keys = calloc(count, sizeof *keys);
 
@@ -143,8 +142,7 @@ static struct lock_key *lock_keys_new(size_t count, struct err *err)
     return keys;
 }
 
-/* The sorted indexes; frees keys. */
-static size_t *lock_order(struct lock_key *keys, size_t count, struct err *err)
+size_t *lock_order(struct lock_key *keys, size_t count, struct err *err)
 {
     size_t *order = calloc(count ? count : 1, sizeof *order);
 
@@ -159,7 +157,7 @@ static size_t *lock_order(struct lock_key *keys, size_t count, struct err *err)
 
 /* -- submit -- */
 
-static int submission_check(const struct submission *item, struct err *err)
+int submission_check(const struct submission *item, struct err *err)
 {
     const struct task *t = &item->task;
 
@@ -360,6 +358,7 @@ int store_move(struct store *s, const struct task_move *items, size_t count, boo
             return rc;
         }
         ret[i].outcome = MOVE_NOT_FOUND;
+        ret[i].run_id[0] = '\0';
         if (id_is_valid(items[i].id))
             keys[valid++] = (struct lock_key){items[i].id, "", i};
     }
@@ -452,6 +451,31 @@ bool move_is_crash(const struct task_move *m)
 {
     return m->from == TASK_PROCESSING && m->outcome == ATTEMPT_FAILED &&
            m->error.class == ERROR_CRASH;
+}
+
+bool move_ends_step(const struct task_move *m, const char *run_id)
+{
+    return run_id[0] && task_state_is_terminal(m->to);
+}
+
+const struct task_error *store_error(const struct task_error *e)
+{
+    static const struct task_error none;
+
+    return e ? e : &none;
+}
+
+void id_or_none(char id[ID_TEXT_MAX])
+{
+    if (strspn(id, "0-") == ID_TEXT_MAX - 1)
+        id[0] = '\0';
+}
+
+void key_folder(const char *key, char ret_folder[ARTIFACT_KEY_MAX])
+{
+    const char *slash = strrchr(key, '/');
+
+    snprintf(ret_folder, ARTIFACT_KEY_MAX, "%.*s", slash ? (int)(slash - key) + 1 : 0, key);
 }
 
 size_t store_fit(const char *text, size_t size)

@@ -1,4 +1,4 @@
-/* store.h - the truth: tasks, attempts, events, outbox and idempotency keys.
+/* store.h - the truth: tasks, attempts, events, runs, outbox and idempotency keys.
  *
  * Cut at domain verbs; each backend ("sqlite", "mysql") speaks its own SQL and nobody else
  * sees any. Every change of a task's state is a compare-and-set (on the state, and on the token
@@ -21,6 +21,7 @@
 
 #include "buf.h"
 #include "err.h"
+#include "run.h"
 #include "task.h"
 
 struct store;
@@ -54,8 +55,9 @@ int store_history(struct store *s, struct buf *out, struct err *err);
 /* -- submit -- */
 
 struct submission {
-    struct task task;   /* id, type, queue, priority, max_attempts, timeout_ms, input*, params;
-                         * run_at_ms 0: now. Other members are ignored. Stays the caller's. */
+    struct task task;   /* id, type, queue, priority, max_attempts, timeout_ms, input*, params,
+                         * run_id; run_at_ms 0: now. Other members are ignored. Stays the
+                         * caller's. */
     const char *client; /* owner of the idempotency key; "" for now */
     const char *key;    /* Idempotency-Key or NULL */
     char request_sha256[SHA256_TEXT_MAX]; /* with a key: digest of what was asked */
@@ -71,6 +73,7 @@ enum submit_outcome {
 struct submit_result {
     enum submit_outcome outcome;
     char id[ID_TEXT_MAX];
+    int64_t outbox_seq; /* of its outbox row, when that is known without asking; else 0 */
 };
 
 /* One transaction for all: task, first event, and an outbox row when `announce` and unless the
@@ -103,9 +106,8 @@ struct task_list {
 };
 
 /* Newest first. The entries are without params and result (NULL): these may be large, and are
- * not even read. ret_total counts all that match, or is NULL: a walk through the smallest
- * index that fits; a million rows without a filter take some 5 ms on SQLite and 100 ms on
- * MariaDB, where one state of a million takes about as long (40 ms on SQLite). */
+ * not even read. ret_total counts all that match, or is NULL; it comes from
+ * what transactions keep (tally.h) and costs the same with a million tasks. */
 int store_list(struct store *s, const struct store_filter *filter, struct task_list *ret,
                int64_t *ret_total, struct err *err);
 void task_list_release(struct task_list *list);
@@ -199,7 +201,9 @@ enum move_outcome {
 
 struct move_result {
     enum move_outcome outcome;
-    enum task_state state; /* now; undefined for MOVE_NOT_FOUND */
+    enum task_state state;    /* now; undefined for MOVE_NOT_FOUND */
+    char run_id[ID_TEXT_MAX]; /* of MOVE_MADE: the run that has to be told that its step's task
+                               * ended; it is marked, see below. "" for all others */
 };
 
 /* All items in one transaction, each on its own guard. A move to RECEIVED writes an outbox
@@ -219,6 +223,104 @@ struct expired {
 /* Tasks whose lease has run out, oldest first, at most limit; ret has room for them. */
 int store_expired(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
                   struct err *err);
+
+/* -- runs of pipelines --
+ *
+ * Every change of a run is a compare-and-set on its version, with its steps, events, the task
+ * of the step that begins and the outbox row in the same transaction. A task that is a step and
+ * comes to its end leaves a mark in the transaction of that move, and so does a run that is
+ * told to end; whoever draws the conclusion (store_run_change) removes it. So a crash in
+ * between leaves a mark, and no run is forgotten. */
+
+struct run_step_change {
+    int index;
+    enum task_state state; /* RECEIVED: as if it had not begun; started_ms and finished_ms
+                            * follow from it */
+    const char *task_id;   /* PROCESSING: of the task; else NULL, and it stays */
+    int tries;
+    int attempts;                   /* of its task, once that has ended */
+    const struct task_error *error; /* NULL: none */
+    const char *params; /* PROCESSING: as shown; else NULL, and they stay (RECEIVED: go) */
+    const char *output; /* of DONE; NULL: none */
+};
+
+struct run_change {
+    char id[ID_TEXT_MAX];
+    int64_t version; /* the guard */
+    enum task_state from, to;
+    bool is_cancelling;
+    int at;
+    const char *step;               /* the name of the step at `at`, "" for none */
+    const struct task_error *error; /* NULL: none */
+    const struct run_step_change *steps;
+    size_t step_count;
+    const struct submission
+        *task;                  /* the task of the step that begins; key is not used; or NULL */
+    bool leaves_mark;           /* told to end */
+    const char *ended_task_id;  /* NULL, or the task whose mark goes */
+    const char *actor, *detail; /* for the event; cut to fit; detail NULL for none */
+    bool is_made;               /* out: false when the run is no longer at that version */
+};
+
+struct run_submission {
+    const struct run *run;          /* id, name, definition, input, steps' names */
+    const struct run_change *begin; /* its first step: steps, task, at, step */
+    const char *client, *key;       /* as of a task; both kinds share the keys */
+    char request_sha256[SHA256_TEXT_MAX];
+};
+
+/* One transaction: the run, its steps, its first event and the task of its first step. With a
+ * key as store_submit; ret_id is the run's then. */
+int store_run_add(struct store *s, const struct run_submission *item, bool announce,
+                  struct submit_result *ret, struct err *err);
+
+/* Was the key used before? As store_look_up. */
+int store_run_look_up(struct store *s, const struct run_submission *item,
+                      struct submit_result *ret, struct err *err);
+
+/* E_NOT_FOUND when there is none. With its steps; run_release(ret) afterwards. */
+int store_run_get(struct store *s, const char *id, struct run *ret, struct err *err);
+
+struct run_filter {
+    unsigned states;  /* bit per enum task_state; 0: all */
+    const char *name; /* of the pipeline; NULL: all */
+    int64_t offset;
+    int limit;
+};
+
+struct run_list {
+    struct run *items;
+    size_t count;
+};
+
+/* Newest first, without definition, input and steps. ret_total counts all that match. */
+int store_run_list(struct store *s, const struct run_filter *filter, struct run_list *ret,
+                   int64_t *ret_total, struct err *err);
+void run_list_release(struct run_list *list);
+
+/* The last `limit` events of a run, oldest first; free() *ret. */
+int store_run_events(struct store *s, const char *id, int limit, struct run_event **ret,
+                     size_t *ret_count, struct err *err);
+
+/* All items in one transaction, each on its own guard (is_made). */
+int store_run_change(struct store *s, struct run_change *items, size_t count, bool announce,
+                     struct err *err);
+
+struct run_mark {
+    char id[ID_TEXT_MAX]; /* of the task that ended, or of the run */
+    char run_id[ID_TEXT_MAX];
+};
+
+/* Marks older than age_ms, at most limit; ret has room for them. */
+int store_run_marks(struct store *s, int64_t age_ms, size_t limit, struct run_mark *ret,
+                    size_t *ret_count, struct err *err);
+/* Removes marks from which nothing followed. */
+int store_run_unmark(struct store *s, const struct run_mark *items, size_t count,
+                     struct err *err);
+
+/* Removes up to `limit` runs that ended more than age_ms ago, with their steps and events. */
+int store_run_purge(struct store *s, int64_t age_ms, size_t limit, int64_t *ret_removed,
+                    struct err *err);
 
 /* -- outbox -- */
 
@@ -267,7 +369,7 @@ struct key_use {
     char task_id[ID_TEXT_MAX];  /* the task in whose folder the file lies; "" for none */
     /* out: */
     bool is_named;         /* the input or output of any task, or a string in the result of
-                            * task_id */
+                            * task_id: itself, or its folder with the '/' at the end */
     bool exists;           /* not asked, and false, when named: is there a task task_id, and */
     enum task_state state; /* what is it now */
     int attempt;

@@ -73,6 +73,23 @@ struct store_ops {
                 size_t count, bool announce, struct move_result *ret, struct err *err);
     int (*expired)(struct store *s, struct expired *ret, size_t limit, size_t *ret_count,
                    struct err *err);
+    int (*run_add)(struct store *s, const struct run_submission *item, bool announce,
+                   struct submit_result *ret, struct err *err);
+    int (*run_look_up)(struct store *s, const struct run_submission *item,
+                       struct submit_result *ret, struct err *err);
+    int (*run_get)(struct store *s, const char *id, struct run *ret, struct err *err);
+    int (*run_list)(struct store *s, const struct run_filter *filter, struct run_list *ret,
+                    int64_t *ret_total, struct err *err);
+    int (*run_events)(struct store *s, const char *id, int limit, struct run_event **ret,
+                      size_t *ret_count, struct err *err);
+    int (*run_change)(struct store *s, struct run_change *items, const size_t *order,
+                      size_t count, bool announce, struct err *err);
+    int (*run_marks)(struct store *s, int64_t age_ms, size_t limit, struct run_mark *ret,
+                     size_t *ret_count, struct err *err);
+    int (*run_unmark)(struct store *s, const struct run_mark *items, size_t count,
+                      struct err *err);
+    int (*run_purge)(struct store *s, int64_t age_ms, size_t limit, int64_t *ret_removed,
+                     struct err *err);
     int (*outbox_take)(struct store *s, size_t limit, int64_t hold_ms, struct outbox_row *ret,
                        size_t *ret_count, struct err *err);
     int (*outbox_done)(struct store *s, const int64_t *seqs, size_t count, struct err *err);
@@ -90,6 +107,21 @@ struct store { /* first member of each backend's own */
 
 extern const struct store_ops store_sqlite_ops, store_mysql_ops;
 
+/* -- the front -- */
+
+struct lock_key {
+    const char *first, *second;
+    size_t index;
+};
+
+struct lock_key *lock_keys_new(size_t count, struct err *err);
+/* The sorted indexes; frees keys. */
+size_t *lock_order(struct lock_key *keys, size_t count, struct err *err);
+/* Is it one that a backend may see? */
+int submission_check(const struct submission *item, struct err *err);
+
+/* -- for the backends -- */
+
 /* Room for a further element in an array that grows by doubling: NULL without memory, and
  * the array stays the caller's. */
 void *store_grow(void *items, size_t count, size_t *capacity, size_t item_size);
@@ -103,8 +135,20 @@ bool move_is_release(const struct task_move *m);
 /* Does this move end an attempt that crashed? */
 bool move_is_crash(const struct task_move *m);
 
+/* The error of a change, or one that says none. */
+const struct task_error *store_error(const struct task_error *e);
+
+/* Has to be told to a run: the end of a task that is a step of one. */
+bool move_ends_step(const struct task_move *m, const char *run_id);
+
+/* An id of nothing but zeros stands for none: "" in its place. */
+void id_or_none(char id[ID_TEXT_MAX]);
+
 /* Bytes of text to keep so that it fits into `size` with its NUL, cut between characters. */
 size_t store_fit(const char *text, size_t size);
+
+/* The folder of a key, with its '/'; "" when it lies in none. */
+void key_folder(const char *key, char ret_folder[ARTIFACT_KEY_MAX]);
 
 /* The least id that is made from `wall_ms` on. */
 void id_floor(int64_t wall_ms, char ret_id[ID_TEXT_MAX]);

@@ -165,7 +165,21 @@ static int apply(void *ctx, const struct migration *m, bool up, struct err *err)
 
 static const struct migration_driver driver = {version_in, apply};
 
-/* One manager at a time; the server lets go of the lock when the connection ends. */
+/* Somebody else was at the same. */
+static bool was_disturbed(unsigned error)
+{
+    static const unsigned signs[] = {ER_DUP_ENTRY, ER_DUP_FIELDNAME, ER_TABLE_EXISTS_ERROR};
+
+    for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++) {
+        if (error == signs[i])
+            return true;
+    }
+    return my_fault_of(error) == FAULT_RETRY;
+}
+
+/* One manager at a time; the server lets go of the lock when the connection ends. It is one
+ * server's, though: on another node of a cluster a manager that starts at the same moment has
+ * it, too. Whoever comes second then starts again, from what is recorded by then. */
 static int take_lock(struct my_conn *c, struct err *err)
 {
     struct my_query q;
@@ -199,8 +213,14 @@ static int migrate(struct store_mysql *s,
     if (rc)
         return rc;
     rc = take_lock(c, err);
-    if (!rc)
+    int64_t began_ms = clock_mono_ms();
+    for (unsigned tries = 0; !rc; tries++) {
+        c->error = 0;
         rc = run(&migrations_mysql, &driver, c, err);
+        if (!rc || !was_disturbed(c->error) || !my_wait_for_try(FAULT_RETRY, tries, began_ms))
+            break;
+        rc = 0;
+    }
     my_disconnect(c);
     return rc;
 }
@@ -248,6 +268,15 @@ const struct store_ops store_mysql_ops = {
     .renew = my_renew,
     .move = my_move,
     .expired = my_expired,
+    .run_add = my_run_add,
+    .run_look_up = my_run_look_up,
+    .run_get = my_run_get,
+    .run_list = my_run_list,
+    .run_events = my_run_events,
+    .run_change = my_run_change,
+    .run_marks = my_run_marks,
+    .run_unmark = my_run_unmark,
+    .run_purge = my_run_purge,
     .outbox_take = my_outbox_take,
     .outbox_done = my_outbox_done,
     .outbox_give_up = my_outbox_give_up,

@@ -6,10 +6,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* -- claim -- */
 
-enum { TOKEN_HEAD = 22 }; /* hex digits that all tokens of a claim share */
+enum {
+    TOKEN_HEAD = 22, /* hex digits that all tokens of a claim share */
+    ASIDE = 8        /* how many times as many tasks are looked at by a claim that lost */
+};
 
 struct claim_args {
     const struct claim *claim;
@@ -19,6 +23,7 @@ struct claim_args {
     size_t count, capacity;
     size_t *wanted;   /* per queue, by look_into_queues */
     size_t seen, due; /* ready tasks seen in all; tasks found that must be woken first */
+    unsigned tries;   /* of the transaction so far */
     int64_t now_ms;   /* the database's clock once the rows were locked */
     char secret[TOKEN_HEAD + 1];
 };
@@ -139,11 +144,41 @@ static int lock_rows(struct my_query *q, struct claim_args *a, struct err *err)
     return rc;
 }
 
+static size_t random_below(size_t limit)
+{
+    size_t random = 0;
+
+    return getrandom(&random, sizeof random, GRND_NONBLOCK) > 0 ? random % limit : 0;
+}
+
+/* Locks do not reach other nodes of a cluster: a claim there that wants the same tasks is met
+ * at COMMIT, and one of the two undone. So as not to meet again, that one goes a little further
+ * on. */
+static int lock_aside(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
+                      struct err *err)
+{
+    a->count = 0;
+    int rc = find_in_queue(c, a, queue, limit * ASIDE, err);
+    size_t from = a->count > limit ? random_below(a->count - limit + 1) : 0;
+    size_t end = a->count < from + limit ? a->count : from + limit;
+
+    for (; from < end && !rc; from += MY_ROWS_MAX) {
+        struct my_query q;
+        size_t places = my_begin_padded(&q, c, MY_SOME_LOCK, end - from);
+        for (size_t i = from; i < from + places; i++)
+            my_id(&q, a->candidates[i < end ? i : end - 1].id);
+        rc = lock_rows(&q, a, err);
+    }
+    return rc;
+}
+
 static int lock_in_queue(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
                          struct err *err)
 {
     struct my_query q;
 
+    if (a->tries > 1)
+        return lock_aside(c, a, queue, limit, err);
     my_begin(&q, c, MY_READY_LOCK);
     my_text(&q, a->claim->queues[queue]);
     my_int(&q, (int64_t)limit);
@@ -226,6 +261,7 @@ static int note_claimed(struct my_conn *c, struct claim_args *a, struct err *err
         t->progress = 0;
         snprintf(t->worker, sizeof t->worker, "%.*s",
                  (int)store_fit(a->claim->worker, sizeof t->worker), a->claim->worker);
+        tally_move(&c->tally, TASK_RECEIVED, TASK_PROCESSING, t->type, t->queue);
         events[i] = (struct my_event){t->id,      TASK_RECEIVED,    TASK_PROCESSING,
                                       t->attempt, a->claim->worker, ""};
     }
@@ -280,6 +316,7 @@ static int claim_body(struct my_conn *c, void *arg, struct err *err)
     int rc = 0;
 
     claimed_clear(a->ret, a->ret_count);
+    a->tries++;
     if (a->claim->task_id) {
         rc = lock_one(c, a, err);
         return rc ? rc : begin_attempts(c, a, err);

@@ -42,6 +42,14 @@ static const struct {
     {ER_NET_READ_INTERRUPTED, FAULT_LINK, -E_UNAVAILABLE},
     {ER_NET_ERROR_ON_WRITE, FAULT_LINK, -E_UNAVAILABLE},
     {ER_NET_WRITE_INTERRUPTED, FAULT_LINK, -E_UNAVAILABLE},
+    /* A server that is not, or no longer, the one to write to: a Galera node without its
+     * cluster (it says "unknown command"), a replica. Behind the same address there may be
+     * another by now, so its connections are of no more use. */
+    {ER_UNKNOWN_COM_ERROR, FAULT_LINK, -E_UNAVAILABLE},
+    {ER_OPTION_PREVENTS_STATEMENT, FAULT_LINK, -E_UNAVAILABLE},
+    {ER_READ_ONLY_MODE, FAULT_LINK, -E_UNAVAILABLE},
+    /* A Galera node that lost its cluster meanwhile; the others may have the transaction. */
+    {ER_ERROR_DURING_COMMIT, FAULT_LINK, -E_UNAVAILABLE},
     {ER_DISK_FULL, FAULT_FINAL, -E_NO_SPACE},
     {ER_RECORD_FILE_FULL, FAULT_FINAL, -E_NO_SPACE},
     {ER_OUTOFMEMORY, FAULT_FINAL, -E_NO_MEMORY},
@@ -55,9 +63,7 @@ static const struct {
     {ER_DBACCESS_DENIED_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
     {ER_ACCESS_DENIED_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
     {ER_BAD_DB_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
-    {ER_NO_SUCH_TABLE, FAULT_FINAL, -E_UNAVAILABLE},             /* not migrated yet */
-    {ER_OPTION_PREVENTS_STATEMENT, FAULT_FINAL, -E_UNAVAILABLE}, /* read only */
-    {ER_ERROR_DURING_COMMIT, FAULT_FINAL, -E_UNAVAILABLE},
+    {ER_NO_SUCH_TABLE, FAULT_FINAL, -E_UNAVAILABLE}, /* not migrated yet */
 };
 
 enum my_fault my_fault_of(unsigned error)
@@ -143,6 +149,45 @@ static void set_options(MYSQL *my, const struct my_limits *limits)
     mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
 }
 
+/* Servers of a cluster count their rows in steps of their number (auto_increment_increment):
+ * each has shards of its own then, so that no two write the same counter at once. */
+static unsigned shard_of(unsigned long session, unsigned long nodes, unsigned long node)
+{
+    if (nodes < 1 || nodes > MY_SHARDS)
+        nodes = 1;
+    return (unsigned)((node + nodes - 1) % nodes + nodes * (session % (MY_SHARDS / nodes)));
+}
+
+/* In a Galera cluster a node may be some transactions behind another. What one manager has told
+ * a client or a worker, the next must know on its own node, else it would call a task unknown
+ * or a report stale. So there each transaction, and each read outside one, waits until what was
+ * committed anywhere before is here. (Writes need no such care: what was decided on old rows
+ * fails at COMMIT, as a deadlock, and is redone.) */
+static int join_cluster(struct my_conn *c, struct err *err)
+{
+    static const char ask[] =
+        "SHOW SESSION VARIABLES WHERE Variable_name IN"
+        " ('wsrep_on', 'auto_increment_increment', 'auto_increment_offset')";
+    unsigned long nodes = 1, node = 1;
+    bool is_node = false;
+
+    int rc = my_exec(c, ask, err);
+    if (rc)
+        return rc;
+    MYSQL_RES *rows = mysql_store_result(c->my);
+    if (!rows)
+        return my_fail(c, NULL, "say whether it is in a cluster", err);
+    for (MYSQL_ROW row; (row = mysql_fetch_row(rows)) && row[0] && row[1];) {
+        if (strcmp(row[0], "wsrep_on") == 0)
+            is_node = strcmp(row[1], "ON") == 0;
+        else
+            *(strstr(row[0], "_offset") ? &node : &nodes) = strtoul(row[1], NULL, 10);
+    }
+    mysql_free_result(rows);
+    c->shard = shard_of(mysql_thread_id(c->my), nodes, node);
+    return is_node ? my_exec(c, "SET SESSION wsrep_sync_wait = 1", err) : 0;
+}
+
 static int set_session(struct my_conn *c, const struct my_limits *limits, struct err *err)
 {
     char sql[256];
@@ -156,7 +201,8 @@ static int set_session(struct my_conn *c, const struct my_limits *limits, struct
              "ERROR_FOR_DIVISION_BY_ZERO', time_zone = '+00:00', autocommit = 1,"
              " innodb_lock_wait_timeout = %u",
              limits->lock_wait_s);
-    return my_exec(c, sql, err);
+    rc = my_exec(c, sql, err);
+    return rc ? rc : join_cluster(c, err);
 }
 
 int my_connect(const struct my_address *a, const struct my_limits *limits, struct my_conn **ret,
@@ -202,6 +248,7 @@ void my_disconnect(struct my_conn *c)
             mysql_stmt_close(c->lists[i / MY_SIZES][i % MY_SIZES]);
     }
     mysql_close(c->my);
+    tally_release(&c->tally);
     free(c->in);
     free(c->values);
     free(c);

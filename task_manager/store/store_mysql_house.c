@@ -105,6 +105,8 @@ static int lock_old(struct my_conn *c, struct purge_args *a, size_t from, struct
 {
     struct my_query q;
     struct purged item;
+    char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
+    int state = 0;
     size_t places = my_begin_padded(&q, c, MY_PURGE_LOCK, a->seen - from);
 
     my_int(&q, a->age_ms);
@@ -113,9 +115,13 @@ static int lock_old(struct my_conn *c, struct purge_args *a, size_t from, struct
     my_out_id(&q, item.id);
     my_out_text(&q, item.input_key, sizeof item.input_key);
     my_out_text(&q, item.output_key, sizeof item.output_key);
+    my_out_enum(&q, &state, TASK_STATE__COUNT);
+    my_out_text(&q, type, sizeof type);
+    my_out_text(&q, queue, sizeof queue);
     int rc = my_query_exec(&q, err);
     while (!rc && (rc = my_next(&q, err)) > 0) {
         a->ret[(*a->ret_count)++] = item;
+        tally_add(&c->tally, (enum task_state)state, type, queue, -1);
         rc = 0;
     }
     my_end(&q);
@@ -211,12 +217,15 @@ static int ask_named(struct my_conn *c, struct key_use *items, size_t count, str
 
 static int ask_owner(struct my_conn *c, struct key_use *item, struct err *err)
 {
+    char folder[ARTIFACT_KEY_MAX];
     struct my_query q;
     int state = 0, named = 0;
 
+    key_folder(item->key, folder);
     my_begin(&q, c, MY_KEY_OWNER);
     my_text(&q, item->key);
     my_text(&q, item->key);
+    my_text(&q, folder);
     my_id(&q, item->task_id);
     my_out_enum(&q, &state, TASK_STATE__COUNT);
     my_out_small(&q, &item->attempt);

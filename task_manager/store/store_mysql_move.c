@@ -17,6 +17,7 @@ struct held_row {
     int64_t started_ms;
     int is_expired;
     char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
+    char run_id[ID_TEXT_MAX]; /* "" for none */
 };
 
 /* A move that its guard allows. */
@@ -64,9 +65,11 @@ static int lock_rows(struct my_conn *c, struct move_args *a, struct err *err)
         my_out_small(&q, &row.is_expired);
         my_out_text(&q, row.type, sizeof row.type);
         my_out_text(&q, row.queue, sizeof row.queue);
+        my_out_id(&q, row.run_id);
         rc = my_query_exec(&q, err);
         while (!rc && (rc = my_next(&q, err)) > 0) {
             /* The same task may be asked for in two statements, but never stands twice. */
+            id_or_none(row.run_id);
             if (!a->row_count || strcmp(a->rows[a->row_count - 1].id, row.id) != 0)
                 a->rows[a->row_count++] = row;
             rc = 0;
@@ -103,6 +106,7 @@ static void judge(struct move_args *a)
         struct held_row *row = &a->rows[at];
         ret->outcome = MOVE_STALE;
         ret->state = (enum task_state)row->state;
+        ret->run_id[0] = '\0';
         if (!guard_holds(m, row))
             continue;
         struct made *made = &a->made[a->made_count++];
@@ -111,6 +115,8 @@ static void judge(struct move_args *a)
             memcpy(made->token, row->token, sizeof made->token);
         ret->outcome = MOVE_MADE;
         ret->state = m->to;
+        if (move_ends_step(m, row->run_id))
+            memcpy(ret->run_id, row->run_id, sizeof ret->run_id);
         row->state = (int)m->to;
         row->token[0] = '\0';
     }
@@ -281,12 +287,25 @@ static int add_events(struct my_conn *c, struct move_args *a, struct err *err)
         const struct held_row *row = a->made[i].row;
         a->events[i] = (struct my_event){m->id,        (int)m->from, (int)m->to,
                                          row->attempt, m->actor,     m->detail};
+        tally_move(&c->tally, m->from, m->to, row->type, row->queue);
         if (a->announce && m->to == TASK_RECEIVED)
-            a->notices[notices++] =
-                (struct my_notice){m->id, row->type, row->queue, row->attempt, 0, m->delay_ms};
+            a->notices[notices++] = (struct my_notice){
+                m->id, row->type, row->queue, row->attempt, 0, m->delay_ms, NULL};
     }
     int rc = my_add_events(c, a->events, a->made_count, err);
     return rc ? rc : my_announce(c, a->notices, notices, err);
+}
+
+static int mark_runs(struct my_conn *c, struct move_args *a, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < a->made_count && !rc; i++) {
+        const struct made *made = &a->made[i];
+        if (move_ends_step(made->move, made->row->run_id))
+            rc = my_mark_run(c, made->move->id, made->row->run_id, err);
+    }
+    return rc;
 }
 
 /* -- moves that were not made -- */
@@ -321,6 +340,8 @@ static int move_body(struct my_conn *c, void *arg, struct err *err)
         rc = add_attempts(c, a, err);
     if (!rc)
         rc = add_events(c, a, err);
+    if (!rc)
+        rc = mark_runs(c, a, err);
     for (size_t i = 0; i < a->count && !rc; i++) {
         const struct task_move *m = &a->items[a->order[i]];
         if (a->ret[a->order[i]].outcome == MOVE_STALE && m->token[0])

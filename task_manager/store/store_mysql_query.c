@@ -196,6 +196,14 @@ void my_id(struct my_query *q, const char *id)
     bind_in(q, MYSQL_TYPE_BLOB, at, sizeof at->id);
 }
 
+void my_id_or_null(struct my_query *q, const char *id)
+{
+    if (id && id[0])
+        my_id(q, id);
+    else
+        my_text(q, NULL);
+}
+
 /* -- outputs -- */
 
 static struct my_out *next_out(struct my_query *q, enum my_out_kind kind, void *dest,

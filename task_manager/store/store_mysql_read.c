@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void out_error(struct my_query *q, int *class, struct task_error *ret)
+void my_out_error(struct my_query *q, int *class, struct task_error *ret)
 {
     my_out_enum(q, class, ERROR__COUNT);
     my_out_text(q, ret->code, sizeof ret->code);
@@ -42,8 +42,9 @@ void my_out_task(struct my_query *q, struct my_task_row *row)
     my_out_text(q, t->input_name, sizeof t->input_name);
     out_artifact(q, &row->input_size, &t->input);
     out_artifact(q, &row->output_size, &t->output);
-    out_error(q, &row->error_class, &t->error);
+    my_out_error(q, &row->error_class, &t->error);
     my_out_small(q, &t->crashes);
+    my_out_id(q, t->run_id);
     my_out_heap(q, &t->params);
     my_out_heap(q, &t->result);
 }
@@ -51,6 +52,7 @@ void my_out_task(struct my_query *q, struct my_task_row *row)
 void my_task_finish(struct my_task_row *row, struct task *ret)
 {
     *ret = row->task;
+    id_or_none(ret->run_id);
     ret->state = (enum task_state)row->state;
     ret->error.class = (enum error_class)row->error_class;
     ret->input.size = (uint64_t)row->input_size;
@@ -151,7 +153,7 @@ static int count_matches(struct my_conn *c, const struct store_filter *f, int64_
     struct buf sql = BUF_INIT;
     struct my_query q;
 
-    buf_append_str(&sql, "SELECT COUNT(*) FROM task");
+    buf_append_str(&sql, "SELECT CAST(IFNULL(SUM(n), 0) AS SIGNED) FROM task_count");
     add_filter(&sql, f);
     if (!buf_ok(&sql))
         return err_set(err, -E_NO_MEMORY, "no memory for a query");
@@ -237,7 +239,7 @@ static int read_attempts(struct my_query *q, struct rows_args *a, struct err *er
     my_out_int(q, &row.started_ms);
     my_out_int(q, &row.ended_ms);
     my_out_enum(q, &outcome, ATTEMPT__COUNT);
-    out_error(q, &class, &row.error);
+    my_out_error(q, &class, &row.error);
     my_out_int(q, &row.usage.wall_ms);
     my_out_int(q, &row.usage.cpu_ms);
     my_out_int(q, &row.usage.peak_rss_bytes);

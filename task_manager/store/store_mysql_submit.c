@@ -58,8 +58,8 @@ static int read_holder(struct my_conn *c, const struct submission *item,
 /* The insert takes an exclusive lock whether the key is new or not, so those who come at
  * once stand in line; a plain INSERT would give all losers a shared lock, and when the winner
  * rolls back they would deadlock. */
-static int take_key(struct my_conn *c, const struct submission *item, struct submit_result *ret,
-                    struct err *err)
+int my_take_key(struct my_conn *c, const struct submission *item, struct submit_result *ret,
+                struct err *err)
 {
     struct my_query q;
 
@@ -88,6 +88,7 @@ static void bind_task(struct my_query *q, const struct task *t)
     my_int(q, (int64_t)t->input.size);
     my_text(q, t->input.sha256);
     my_text(q, t->params);
+    my_id_or_null(q, t->run_id);
 }
 
 /* How many of the first go into one statement: a packet has its limit (max_allowed_packet),
@@ -105,8 +106,8 @@ static size_t fitting(const struct task *const *items, size_t count)
     return n;
 }
 
-static int add_tasks(struct my_conn *c, const struct task *const *items, size_t count,
-                     struct err *err)
+int my_add_tasks(struct my_conn *c, const struct task *const *items, size_t count,
+                 struct err *err)
 {
     int rc = 0;
 
@@ -117,6 +118,8 @@ static int add_tasks(struct my_conn *c, const struct task *const *items, size_t 
             bind_task(&q, items[i]);
         rc = my_run(&q, NULL, err);
     }
+    for (size_t i = 0; i < count && !rc; i++)
+        tally_add(&c->tally, TASK_RECEIVED, items[i]->type, items[i]->queue, 1);
     return rc;
 }
 
@@ -140,6 +143,7 @@ int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
         if (!rc) { /* the number of the first row */
             c->probe_seq = (int64_t)mysql_stmt_insert_id(q.st);
             snprintf(c->probe_id, sizeof c->probe_id, "%s", items[from].id);
+            c->probe_is_run = false;
         }
     }
     return rc;
@@ -162,6 +166,10 @@ int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, 
             my_int(&q, items[i].attempt);
         }
         rc = my_run(&q, NULL, err);
+        /* Of several rows only the first one's is told, and by how much the others go on
+         * changes with the nodes of a cluster. */
+        if (!rc && n == 1 && items[from].ret_seq)
+            *items[from].ret_seq = (int64_t)mysql_stmt_insert_id(q.st);
     }
     return rc;
 }
@@ -176,9 +184,10 @@ static int take_keys(struct my_conn *c, struct submit_args *a, struct err *err)
         const struct submission *item = &a->items[a->order[i]];
         struct submit_result *ret = &a->ret[a->order[i]];
         ret->outcome = SUBMIT_ACCEPTED;
+        ret->outbox_seq = 0;
         snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
         if (item->key)
-            rc = take_key(c, item, ret, err);
+            rc = my_take_key(c, item, ret, err);
         if (!rc && item->key)
             rc = FAILPOINT_ERR(submit_key_taken, -E_UNAVAILABLE, err);
     }
@@ -198,12 +207,12 @@ static int submit_body(struct my_conn *c, void *arg, struct err *err)
         a->events[a->fresh_count] =
             (struct my_event){t->id, -1, TASK_RECEIVED, 0, "client", ""};
         if (a->announce && !a->items[i].is_quiet)
-            a->notices[a->notice_count++] =
-                (struct my_notice){t->id, t->type, t->queue, 0, t->run_at_ms, 0};
+            a->notices[a->notice_count++] = (struct my_notice){
+                t->id, t->type, t->queue, 0, t->run_at_ms, 0, &a->ret[i].outbox_seq};
         a->fresh[a->fresh_count++] = t;
     }
     if (!rc)
-        rc = add_tasks(c, a->fresh, a->fresh_count, err);
+        rc = my_add_tasks(c, a->fresh, a->fresh_count, err);
     if (!rc)
         rc = my_add_events(c, a->events, a->fresh_count, err);
     if (!rc)

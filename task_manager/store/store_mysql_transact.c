@@ -8,12 +8,22 @@
 #include "clock.h"
 #include "failpoint.h"
 
-enum { TRIES = 5, WAIT_BASE_MS = 20, WAIT_CAP_MS = 500, GIVE_UP_MS = 10000 };
+/* A server that is away is soon said to be; who lost to others, maybe again and again to those
+ * on another node of a cluster, tries longer. */
+enum {
+    TRIES = 5,
+    CONFLICT_TRIES = 10,
+    WAIT_BASE_MS = 20,
+    WAIT_CAP_MS = 500,
+    GIVE_UP_MS = 10000
+};
 
-/* Sleeps before another try; false when there is to be none. */
-static bool wait_for_try(unsigned tries, int64_t began_ms)
+bool my_wait_for_try(enum my_fault fault, unsigned tries, int64_t began_ms)
 {
-    if (tries + 1 >= TRIES || clock_mono_ms() - began_ms > GIVE_UP_MS)
+    const unsigned most = fault == FAULT_RETRY ? CONFLICT_TRIES : TRIES;
+
+    if ((fault != FAULT_RETRY && fault != FAULT_LINK) || tries + 1 >= most ||
+        clock_mono_ms() - began_ms > GIVE_UP_MS)
         return false;
     int64_t ms = backoff_ms(WAIT_BASE_MS, WAIT_CAP_MS, tries);
     struct timespec t = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
@@ -31,7 +41,7 @@ static enum my_fault fault_in(const struct my_conn *c, unsigned error)
 struct probe {
     int64_t seq;
     char id[ID_TEXT_MAX];
-    bool found;
+    bool is_run, found;
 };
 
 /* A locking read: should the server still be busy with the broken session, this waits until
@@ -42,7 +52,7 @@ static int probe_body(struct my_conn *c, void *arg, struct err *err)
     struct my_query q;
     char id[ID_TEXT_MAX];
 
-    my_begin(&q, c, MY_PROBE);
+    my_begin(&q, c, p->is_run ? MY_RUN_PROBE : MY_PROBE);
     my_int(&q, p->seq);
     my_out_id(&q, id);
     int rc = my_one(&q, err);
@@ -63,13 +73,38 @@ static void roll_back(struct my_conn *c)
     c->error = error; /* what led here decides about another try */
 }
 
+/* How many tasks there are of each kind now: the last statement of a transaction, so that
+ * nobody holds these rows for longer than a COMMIT. */
+static int write_tally(struct my_conn *c, struct err *err)
+{
+    int rc = tally_settle(&c->tally, err);
+
+    for (size_t from = 0, n; from < c->tally.count && !rc; from += n) {
+        struct my_query q;
+        n = my_begin_rows(&q, c, MY_TALLY_ADD, c->tally.count - from);
+        for (size_t i = from; i < from + n; i++) {
+            const struct tally_item *item = &c->tally.items[i];
+            my_int(&q, c->shard);
+            my_int(&q, item->state);
+            my_text(&q, item->type);
+            my_text(&q, item->queue);
+            my_int(&q, item->change);
+        }
+        rc = my_run(&q, NULL, err);
+    }
+    return rc;
+}
+
 static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *ret,
                     struct err *err)
 {
     *ret = UNDONE;
     int rc = my_exec(c, "START TRANSACTION", err);
+    tally_clear(&c->tally);
     if (!rc)
         rc = body(c, arg, err);
+    if (!rc)
+        rc = write_tally(c, err);
     if (rc) {
         roll_back(c);
         return rc;
@@ -109,6 +144,7 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
         if (c) {
             if (outcome == UNKNOWN && c->probe_seq && ret_lost) {
                 ret_lost->seq = c->probe_seq;
+                ret_lost->is_run = c->probe_is_run;
                 memcpy(ret_lost->id, c->probe_id, sizeof ret_lost->id);
             }
             my_give_back(s, c, is_broken(c));
@@ -117,7 +153,7 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
             return 0;
         if (ret_lost && ret_lost->seq)
             return -E_UNKNOWN_OUTCOME;
-        if ((fault != FAULT_RETRY && fault != FAULT_LINK) || !wait_for_try(tries, began_ms))
+        if (!my_wait_for_try(fault, tries, began_ms))
             return rc;
     }
 }
@@ -155,8 +191,7 @@ int my_read(struct store_mysql *s, my_body *body, void *arg, struct err *err)
         enum my_fault fault = fault_in(c, error);
         if (c)
             my_give_back(s, c, is_broken(c));
-        if (!rc || (fault != FAULT_RETRY && fault != FAULT_LINK) ||
-            !wait_for_try(tries, began_ms))
+        if (!rc || !my_wait_for_try(fault, tries, began_ms))
             return rc;
     }
 }

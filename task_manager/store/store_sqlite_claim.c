@@ -73,6 +73,7 @@ static int claim_one(struct lite_conn *c, struct claim_args *a, const char *id, 
         lite_read_task(&q, &ret->task);
         rc = lite_row_ok(&q, err);
         lite_end(&q);
+        tally_move(&c->tally, TASK_RECEIVED, TASK_PROCESSING, ret->task.type, ret->task.queue);
         return rc ? rc
                   : lite_add_event(c, id, TASK_RECEIVED, TASK_PROCESSING, ret->task.attempt,
                                    a->claim->worker, "", err);

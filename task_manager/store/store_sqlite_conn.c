@@ -121,8 +121,13 @@ static int open_settings(struct lite_conn *c, bool writer, struct err *err)
      * want of a descriptor at that moment, would refuse every write until the next start. */
     if (writer && sqlite3_db_readonly(c->db, "main") != 0)
         return err_set(err, -E_UNAVAILABLE, "sqlite could open the file for reading only");
+    /* Many readers, and the file is in the system's cache anyway: each needs little of its own.
+     */
     if (!writer)
-        return lite_exec(c, "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;", err);
+        return lite_exec(c,
+                         "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0;"
+                         " PRAGMA cache_size = -256",
+                         err);
     rc = pragma_is(c, "PRAGMA journal_mode = WAL", "PRAGMA journal_mode", "wal", err);
     if (!rc)
         rc = pragma_is(c, "PRAGMA synchronous = FULL", "PRAGMA synchronous", "2", err);
@@ -162,6 +167,7 @@ void lite_close(struct lite_conn *c)
     for (int i = 0; i < LITE__COUNT; i++)
         sqlite3_finalize(c->stmts[i]);
     sqlite3_close_v2(c->db);
+    tally_release(&c->tally);
     memset(c, 0, sizeof *c);
 }
 
@@ -223,6 +229,14 @@ void lite_id(struct lite_query *q, const char *id)
     id_to_bytes(id, bytes);
     if (q->rc == SQLITE_OK)
         note(q, sqlite3_bind_blob(q->st, ++q->at, bytes, ID_BYTES, SQLITE_TRANSIENT));
+}
+
+void lite_id_or_null(struct lite_query *q, const char *id)
+{
+    if (id && id[0])
+        lite_id(q, id);
+    else
+        lite_text(q, NULL);
 }
 
 int lite_next(struct lite_query *q, struct err *err)
@@ -322,6 +336,12 @@ void lite_get_id(struct lite_query *q, char ret_id[ID_TEXT_MAX])
         id_from_bytes(bytes, ret_id);
     else
         note(q, SQLITE_CORRUPT);
+}
+
+void lite_get_id_or_none(struct lite_query *q, char ret_id[ID_TEXT_MAX])
+{
+    lite_get_id(q, ret_id);
+    id_or_none(ret_id);
 }
 
 int lite_row_ok(struct lite_query *q, struct err *err)

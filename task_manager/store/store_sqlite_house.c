@@ -56,7 +56,23 @@ struct purge_args {
     size_t limit;
     struct purged *ret;
     size_t *ret_count;
+    struct tally *tally; /* of the transaction that removes them; NULL while only looking */
 };
+
+static void read_old(struct lite_query *q, struct purge_args *a)
+{
+    struct purged *found = &a->ret[(*a->ret_count)++];
+    char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
+
+    lite_get_id(q, found->id);
+    lite_get_text(q, found->input_key, sizeof found->input_key);
+    lite_get_text(q, found->output_key, sizeof found->output_key);
+    enum task_state state = (enum task_state)lite_get_int_in(q, TASK_STATE__COUNT);
+    lite_get_text(q, type, sizeof type);
+    lite_get_text(q, queue, sizeof queue);
+    if (a->tally)
+        tally_add(a->tally, state, type, queue, -1);
+}
 
 /* Ids begin with the time at which they were made, so the tasks of long ago stand first in the
  * index and need none of their own: what was made too late cannot have ended in time. */
@@ -75,10 +91,7 @@ static int find_old(struct lite_conn *c, void *arg, struct err *err)
     lite_int(&q, before_ms);
     lite_int(&q, (int64_t)a->limit);
     while ((rc = lite_next(&q, err)) > 0) {
-        struct purged *found = &a->ret[(*a->ret_count)++];
-        lite_get_id(&q, found->id);
-        lite_get_text(&q, found->input_key, sizeof found->input_key);
-        lite_get_text(&q, found->output_key, sizeof found->output_key);
+        read_old(&q, a);
         rc = lite_row_ok(&q, err);
         if (rc)
             break;
@@ -105,8 +118,9 @@ static int remove_task(struct lite_conn *c, const char *id, struct err *err)
 static int purge_body(struct lite_conn *c, void *arg, struct err *err)
 {
     struct purge_args *a = arg;
-    int rc = find_old(c, a, err);
 
+    a->tally = &c->tally;
+    int rc = find_old(c, a, err);
     for (size_t i = 0; i < *a->ret_count && !rc; i++)
         rc = remove_task(c, a->ret[i].id, err);
     return rc;
@@ -115,7 +129,7 @@ static int purge_body(struct lite_conn *c, void *arg, struct err *err)
 int lite_purge(struct store *s, int64_t age_ms, size_t limit, struct purged *ret,
                size_t *ret_count, struct err *err)
 {
-    struct purge_args a = {age_ms, limit, ret, ret_count};
+    struct purge_args a = {age_ms, limit, ret, ret_count, NULL};
 
     /* Mostly there is nothing to do, and that must not cost a write. */
     int rc = lite_read((struct store_sqlite *)s, find_old, &a, err);
@@ -147,11 +161,14 @@ static int ask_named(struct lite_conn *c, struct key_use *item, struct err *err)
 
 static int ask_owner(struct lite_conn *c, struct key_use *item, struct err *err)
 {
+    char folder[ARTIFACT_KEY_MAX];
     struct lite_query q;
 
+    key_folder(item->key, folder);
     lite_begin(&q, c, LITE_KEY_OWNER);
     lite_id(&q, item->task_id);
     lite_text(&q, item->key);
+    lite_text(&q, folder);
     int rc = lite_next(&q, err);
     item->exists = rc > 0;
     if (rc > 0) {

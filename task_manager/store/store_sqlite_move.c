@@ -2,6 +2,8 @@
 #include "failpoint.h"
 #include "sqlite_internal.h"
 
+#include <string.h>
+
 struct move_args {
     const struct task_move *items;
     const size_t *order;
@@ -10,18 +12,19 @@ struct move_args {
     struct move_result *ret;
 };
 
-static void bind_error(struct lite_query *q, const struct task_error *e)
+void lite_bind_error(struct lite_query *q, const struct task_error *e)
 {
     lite_int(q, e->class);
     lite_text(q, e->code);
     lite_text(q, e->message);
 }
 
-/* 1 and the task's attempt when the task is as the move says, 0 when not. All that writes is
- * one thread, so it stays so. */
+/* 1 and the task's attempt and run when the task is as the move says, 0 when not. All that
+ * writes is one thread, so it stays so, and the move is counted at once. */
 static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret_attempt,
-                        struct err *err)
+                        char ret_run_id[ID_TEXT_MAX], struct err *err)
 {
+    char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
     struct lite_query q;
 
     lite_begin(&q, c, LITE_MOVE_GUARD);
@@ -30,8 +33,13 @@ static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret
     lite_text(&q, m->token);
     lite_int(&q, m->lease_expired);
     int rc = lite_next(&q, err);
-    if (rc > 0)
+    if (rc > 0) {
         *ret_attempt = (int)lite_get_int(&q);
+        lite_get_text(&q, type, sizeof type);
+        lite_get_text(&q, queue, sizeof queue);
+        tally_move(&c->tally, m->from, m->to, type, queue);
+        lite_get_id_or_none(&q, ret_run_id);
+    }
     lite_end(&q);
     return rc;
 }
@@ -60,7 +68,7 @@ static int move_end(struct lite_conn *c, const struct task_move *m, struct err *
     lite_begin(&q, c, LITE_MOVE_END);
     lite_id(&q, m->id);
     lite_int(&q, m->to);
-    bind_error(&q, is_done ? &no_error : &m->error);
+    lite_bind_error(&q, is_done ? &no_error : &m->error);
     lite_text(&q, output->key);
     lite_int(&q, (int64_t)output->size);
     lite_text(&q, output->sha256);
@@ -76,7 +84,7 @@ static int add_attempt(struct lite_conn *c, const struct task_move *m, struct er
     lite_begin(&q, c, LITE_ATTEMPT_ADD);
     lite_id(&q, m->id);
     lite_int(&q, m->outcome);
-    bind_error(&q, &m->error);
+    lite_bind_error(&q, &m->error);
     lite_int(&q, m->usage.wall_ms);
     lite_int(&q, m->usage.cpu_ms);
     lite_int(&q, m->usage.peak_rss_bytes);
@@ -117,12 +125,14 @@ static int move_one(struct lite_conn *c, const struct task_move *m, bool announc
                     struct move_result *ret, struct err *err)
 {
     int attempt = 0;
-    int rc = find_guarded(c, m, &attempt, err);
+    char run_id[ID_TEXT_MAX] = "";
+    int rc = find_guarded(c, m, &attempt, run_id, err);
 
     if (rc <= 0)
         return rc ? rc : explain(c, m, ret, err);
     ret->outcome = MOVE_MADE;
     ret->state = m->to;
+    ret->run_id[0] = '\0';
     rc = m->from == TASK_PROCESSING ? add_attempt(c, m, err) : 0;
     if (!rc)
         rc = m->to == TASK_RECEIVED ? move_back(c, m, err) : move_end(c, m, err);
@@ -131,6 +141,10 @@ static int move_one(struct lite_conn *c, const struct task_move *m, bool announc
                             err);
     if (!rc && announce && m->to == TASK_RECEIVED)
         rc = lite_announce(c, m->id, err);
+    if (!rc && move_ends_step(m, run_id)) {
+        memcpy(ret->run_id, run_id, sizeof ret->run_id);
+        rc = lite_mark_run(c, m->id, run_id, err);
+    }
     return rc;
 }
 

@@ -11,7 +11,7 @@ static void read_artifact(struct lite_query *q, struct artifact *ret)
     lite_get_text(q, ret->sha256, sizeof ret->sha256);
 }
 
-static void read_error(struct lite_query *q, struct task_error *ret)
+void lite_read_error(struct lite_query *q, struct task_error *ret)
 {
     ret->class = (enum error_class)lite_get_int_in(q, ERROR__COUNT);
     lite_get_text(q, ret->code, sizeof ret->code);
@@ -40,8 +40,9 @@ void lite_read_task(struct lite_query *q, struct task *ret)
     lite_get_text(q, ret->input_name, sizeof ret->input_name);
     read_artifact(q, &ret->input);
     read_artifact(q, &ret->output);
-    read_error(q, &ret->error);
+    lite_read_error(q, &ret->error);
     ret->crashes = (int)lite_get_int(q);
+    lite_get_id_or_none(q, ret->run_id);
     ret->params = lite_get_heap(q);
     ret->result = lite_get_heap(q);
 }
@@ -126,7 +127,7 @@ static int count_matches(struct lite_conn *c, const struct store_filter *f, int6
     struct buf sql = BUF_INIT;
     struct lite_query q;
 
-    buf_append_str(&sql, "SELECT count(*) FROM task");
+    buf_append_str(&sql, "SELECT ifnull(sum(n), 0) FROM task_count");
     add_filter(&sql, f);
     if (!buf_ok(&sql))
         return err_set(err, -E_NO_MEMORY, "no memory for a query");
@@ -207,7 +208,7 @@ static void read_attempt(struct lite_query *q, struct attempt *ret)
     ret->started_ms = lite_get_int(q);
     ret->ended_ms = lite_get_int(q);
     ret->outcome = (enum attempt_outcome)lite_get_int_in(q, ATTEMPT__COUNT);
-    read_error(q, &ret->error);
+    lite_read_error(q, &ret->error);
     ret->usage.wall_ms = lite_get_int(q);
     ret->usage.cpu_ms = lite_get_int(q);
     ret->usage.peak_rss_bytes = lite_get_int(q);

@@ -47,8 +47,8 @@ static int read_holder(struct lite_conn *c, const struct submission *item,
     return rc < 0 ? rc : 0;
 }
 
-static int take_key(struct lite_conn *c, const struct submission *item,
-                    struct submit_result *ret, struct err *err)
+int lite_take_key(struct lite_conn *c, const struct submission *item, struct submit_result *ret,
+                  struct err *err)
 {
     struct lite_query q;
     int changes = 0;
@@ -62,7 +62,7 @@ static int take_key(struct lite_conn *c, const struct submission *item,
     return rc || changes ? rc : read_holder(c, item, ret, err);
 }
 
-static int add_task(struct lite_conn *c, const struct task *t, struct err *err)
+int lite_add_task(struct lite_conn *c, const struct task *t, struct err *err)
 {
     struct lite_query q;
 
@@ -79,6 +79,8 @@ static int add_task(struct lite_conn *c, const struct task *t, struct err *err)
     lite_int(&q, (int64_t)t->input.size);
     lite_text(&q, t->input.sha256);
     lite_text(&q, t->params);
+    lite_id_or_null(&q, t->run_id);
+    tally_add(&c->tally, TASK_RECEIVED, t->type, t->queue, 1);
     return lite_run(&q, NULL, err);
 }
 
@@ -112,18 +114,21 @@ static int submit_one(struct lite_conn *c, const struct submission *item, bool a
     int rc = 0;
 
     ret->outcome = SUBMIT_ACCEPTED;
+    ret->outbox_seq = 0;
     snprintf(ret->id, sizeof ret->id, "%s", item->task.id);
     if (item->key)
-        rc = take_key(c, item, ret, err);
+        rc = lite_take_key(c, item, ret, err);
     if (!rc && item->key)
         rc = FAILPOINT_ERR(submit_key_taken, -E_UNAVAILABLE, err);
     if (rc || ret->outcome != SUBMIT_ACCEPTED)
         return rc;
-    rc = add_task(c, &item->task, err);
+    rc = lite_add_task(c, &item->task, err);
     if (!rc)
         rc = lite_add_event(c, item->task.id, -1, TASK_RECEIVED, 0, "client", "", err);
-    if (!rc && announce && !item->is_quiet)
+    if (!rc && announce && !item->is_quiet) {
         rc = lite_announce(c, item->task.id, err);
+        ret->outbox_seq = sqlite3_last_insert_rowid(c->db);
+    }
     return rc;
 }
 

@@ -4,11 +4,12 @@
 #include "failpoint.h"
 #include "sqlite_internal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { GROUP_MAX = 256 };
+enum { GROUP_MAX = 256, IDLE_MS = 1000 };
 
 int cond_init_mono(pthread_cond_t *cond)
 {
@@ -53,6 +54,24 @@ static bool in_transaction(struct lite_conn *c)
     return sqlite3_get_autocommit(c->db) == 0;
 }
 
+/* How many tasks there are of each kind now, as part of the request. */
+static int write_tally(struct lite_conn *c, struct err *err)
+{
+    int rc = tally_settle(&c->tally, err);
+
+    for (size_t i = 0; i < c->tally.count && !rc; i++) {
+        const struct tally_item *item = &c->tally.items[i];
+        struct lite_query q;
+        lite_begin(&q, c, LITE_TALLY_ADD);
+        lite_int(&q, item->state);
+        lite_text(&q, item->type);
+        lite_text(&q, item->queue);
+        lite_int(&q, item->change);
+        rc = lite_run(&q, NULL, err);
+    }
+    return rc;
+}
+
 /* Runs one request in its savepoint. False when the transaction as a whole is lost (SQLite
  * rolls everything back on a full disk, for one); the request then holds the reason. */
 static bool run_one(struct lite_conn *c, struct lite_request *r)
@@ -61,8 +80,11 @@ static bool run_one(struct lite_conn *c, struct lite_request *r)
 
     r->err = (struct err)ERR_INIT;
     r->rc = simple(c, LITE_SAVE, &r->err);
+    tally_clear(&c->tally);
     if (!r->rc)
         r->rc = r->body(c, r->arg, &r->err);
+    if (!r->rc)
+        r->rc = write_tally(c, &r->err);
     if (!in_transaction(c))
         return false;
     if (r->rc && simple(c, LITE_SAVE_BACK, &ignored))
@@ -156,14 +178,30 @@ static void answer(struct lite_request *group)
     }
 }
 
+/* With the lock held. Pages that a crowd of requests needed are given back after a while
+ * without any. */
+static void wait_for_work(struct lite_writer *w)
+{
+    const struct timespec rest_at = mono_after(IDLE_MS);
+    bool is_resting = false;
+
+    while (!w->head && !w->stop) {
+        if (is_resting) {
+            pthread_cond_wait(&w->work, &w->lock);
+        } else if (pthread_cond_timedwait(&w->work, &w->lock, &rest_at) == ETIMEDOUT) {
+            sqlite3_db_release_memory(w->conn.db);
+            is_resting = true;
+        }
+    }
+}
+
 static void *writer_main(void *arg)
 {
     struct lite_writer *w = arg;
 
     pthread_mutex_lock(&w->lock);
     for (;;) {
-        while (!w->head && !w->stop)
-            pthread_cond_wait(&w->work, &w->lock);
+        wait_for_work(w);
         if (!w->head)
             break;
         struct lite_request *group = take_group(w);
@@ -181,7 +219,7 @@ int lite_writer_start(struct lite_writer *w, struct err *err)
     sigset_t all, before;
 
     w->tail = &w->head;
-    if (pthread_mutex_init(&w->lock, NULL) || pthread_cond_init(&w->work, NULL))
+    if (pthread_mutex_init(&w->lock, NULL) || cond_init_mono(&w->work))
         return err_set(err, -E_NO_MEMORY, "no memory for the writer's locks");
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the program's main thread */

@@ -112,7 +112,7 @@ class Play:
         self.lock, self.programs, self.broken = threading.RLock(), [], None
         self.accepted = {}  # key -> id
         self.sent = {}      # key -> the request, to send it again
-        self.retried = set()
+        self.runs = {}      # key -> id, of pipelines
         self.manager = Manager(owner, cwd=self.cwd, LEASE=f"{int(LEASE_S * 1000)}ms",
                                MAX_ATTEMPTS=30, STOP_GRACE="200ms", HANDLER_THREADS=3,
                                **self.arm(armed, "M"))
@@ -212,6 +212,22 @@ class Play:
         data = {"type": "noop", "queue": self.manager.queue, **members}
         return self.submit(key, "/v1/tasks", data=data)
 
+    def pipeline(self, key, *steps):
+        data = {"definition": {"queue": self.manager.queue, "steps": [
+            {"name": f"s{i}", "type": "noop", "params": params} for i, params in enumerate(steps)]}}
+        answer = self.ask("POST", "/v1/pipelines/play/runs", 202, data=data,
+                          headers={"Idempotency-Key": key})
+        run_id = answer.json["run_id"]
+        assert self.runs.setdefault(key, run_id) == run_id, (key, self.runs[key], run_id)
+        return run_id
+
+    def show_run(self, run_id):
+        return self.ask("GET", f"/v1/pipelines/runs/{run_id}", 200).json
+
+    def wait_run(self, run_id, status):
+        return self.wait(lambda: (r := self.show_run(run_id))["status"] == status and r,
+                         f"run {run_id} to be {status}")
+
     def show(self, task_id):
         return self.ask("GET", f"/v1/tasks/{task_id}", 200).json
 
@@ -256,6 +272,11 @@ class Play:
         self.task("again", params={"fail": "transient", "fail_attempts": 1})
         failing = self.task("by-hand", params={"fail": "input", "fail_attempts": 1})
         self.cancel(self.task("waiting", run_at="2099-01-01T00:00:00Z"))
+        self.pipeline("run", {}, {"fail": "transient", "fail_attempts": 1}, {})
+        ending = self.pipeline("run-told-to-end", {}, {"sleep_ms": NEVER}, {})
+        self.wait(lambda: self.show_run(ending)["step"] == "s1", "the second step")
+        self.ask("DELETE", f"/v1/pipelines/runs/{ending}", 200)
+        self.wait_run(ending, "CANCELLED")
         running = self.task("running", params={"sleep_ms": NEVER})
         self.wait(lambda: self.show(running)["progress"] > 0, "a heartbeat to bring progress")
         self.cancel(running)
@@ -265,6 +286,7 @@ class Play:
         self.a_worker_that_comes_too_late(*zombie)
         for key in ("totals", "rejects", "again", "by-hand", "silent"):
             self.wait_status(self.accepted[key], "DONE")
+        self.wait_run(self.runs["run"], "DONE")
         while not self.stop(self.manager):
             self.start_again(self.manager)
         self.start_again(self.manager)
@@ -318,7 +340,9 @@ class Play:
     def check(self):
         wanted = {"waiting": "CANCELLED", "running": "CANCELLED", "handed-back": "CANCELLED"}
         page = self.ask("GET", "/v1/tasks?page_size=100", 200).json
-        assert sorted(t["id"] for t in page["tasks"]) == sorted(self.accepted.values()), page
+        alone = sorted(t["id"] for t in page["tasks"] if not t["run_id"])
+        assert alone == sorted(self.accepted.values()), page
+        self.check_runs([t for t in page["tasks"] if t["run_id"]])
         for key, task_id in self.accepted.items():
             task = self.show(task_id)
             assert task["status"] == wanted.get(key, "DONE"), task
@@ -328,6 +352,22 @@ class Play:
         self.check_result("silent", EXAMPLE_TOTALS)
         self.check_result("rejects", SKIPS_TOTALS)
         self.check_result("rejects", SKIPS_REJECTS, "?artifact=rejects")
+
+    def check_runs(self, tasks):
+        """No step was begun twice, none was left out, and no task is nobody's."""
+        wanted = {"run": ("DONE", ["DONE", "DONE", "DONE"]),
+                  "run-told-to-end": ("CANCELLED", ["DONE", "CANCELLED", "RECEIVED"])}
+        begun = {}
+        for key, run_id in self.runs.items():
+            run = self.show_run(run_id)
+            states = [s["status"] for s in run["steps"]]
+            assert (run["status"], states) == wanted[key], run
+            assert not run["cancelling"], run
+            assert all(s["tries"] <= 1 for s in run["steps"]), run
+            begun.update({s["task_id"]: s["status"] for s in run["steps"] if s["task_id"]})
+        assert {t["id"]: t["status"] for t in tasks} == begun, (tasks, begun)
+        page = self.ask("GET", "/v1/pipelines/runs", 200).json
+        assert sorted(r["run_id"] for r in page["runs"]) == sorted(self.runs.values()), page
 
     @staticmethod
     def check_history(task):

@@ -19,7 +19,7 @@ PER_PLAY, AT_ONCE = (10 if SANITIZED else 6), 6
 
 # On MySQL: what is only there, and what its store does in a way of its own.
 MYSQL = re.compile(r"relay_|publish_|delivery_|migration_|commit_|submit_(key|written)|"
-                   r"(claim|renew|move)_(written|committed)|reap_")
+                   r"(claim|renew|move)_(written|committed)|reap_|run_")
 
 
 def places():

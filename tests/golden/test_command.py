@@ -111,6 +111,26 @@ class Command(Case):
         self.assertEqual((ran.returncode, self.read("out.csv")), (0, TOTALS), ran)
         self.assertIn(b"bad_plays", ran.stdout)
 
+    def test_parquet_is_the_same_bytes_in_a_file_in_a_pipe_and_with_any_memory(self):
+        rows = b"".join(b"song %d,2024-01-%02d,%d\n" % (i % 5000, 1 + i % 30, i) for i in range(60000))
+        for content in (GOOD, GOOD + rows, GOOD + rows + b"zz,2024-01-01,%d\n" % 2**63):
+            self.put("in.csv", content)
+            ran = self.run_it("in.csv", "out.parquet", "--format", "parquet", "--threads", "1")
+            self.assertEqual(ran.returncode, 0, ran)
+            expected = self.read("out.parquet")
+            self.assertEqual(expected[:4] + expected[-4:], b"PAR1PAR1")
+            for more in ((), ("--threads", "3"), ("--threads", "2", "--memory", "1M")):
+                ran = self.run_it("-", "-", "--format=parquet", *more, input=content)
+                self.assertEqual((ran.returncode, ran.stdout == expected), (0, True), ran.stderr)
+            self.assertEqual(self.left(), ["bad.csv", "in.csv", "out.parquet"])
+
+    def test_what_fails_as_parquet_leaves_nothing_behind(self):
+        for content in (BAD, GOOD + b"c,2024-01-01,%d\n" % 10**38):
+            ran = self.run_it("-", "out.parquet", "--format", "parquet", input=content)
+            self.assertEqual(ran.returncode, 1)
+            self.assertEqual(self.left(), ["bad.csv", "in.csv"])
+        self.assertIn(b'the plays of "c" on 2024-01-01 add up to more than the 38 digits', ran.stderr)
+
     def test_wrong_usage_is_exit_2_with_the_usage(self):
         for arguments in ([], ["in.csv"], ["in.csv", "out.csv", "more"],
                           ["in.csv", "out.csv", "--threads", "-1"],
@@ -119,6 +139,7 @@ class Command(Case):
                           ["in.csv", "out.csv", "--memory", "much"],
                           ["in.csv", "out.csv", "--memory", "1K"],
                           ["in.csv", "out.csv", "--on-bad-row", "ignore"],
+                          ["in.csv", "out.csv", "--format", "xls"],
                           ["in.csv", "out.csv", "--rejects", "r.csv"],
                           ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "out.csv"],
                           ["in.csv", "out.csv", "--on-bad-row=skip", "--rejects", "./out.csv"],

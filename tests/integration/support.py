@@ -208,10 +208,10 @@ def process_exists(pid):
 def sql(url, statement):
     at = urllib.parse.urlsplit(url)
     client = shutil.which("mariadb") or shutil.which("mysql")
-    subprocess.run([client, "--no-defaults", "--protocol=tcp", "-h", at.hostname, "-P",
-                    str(at.port), "-u", at.username, at.path[1:], "-e", statement],
-                   env={**os.environ, "MYSQL_PWD": at.password or ""}, check=True,
-                   capture_output=True, timeout=PATIENCE)
+    return subprocess.run([client, "--no-defaults", "--protocol=tcp", "-h", at.hostname, "-P",
+                           str(at.port), "-u", at.username, at.path[1:], "-e", statement],
+                          env={**os.environ, "MYSQL_PWD": at.password or ""}, check=True,
+                          capture_output=True, timeout=PATIENCE).stdout
 
 
 def fresh_database(owner, cwd):

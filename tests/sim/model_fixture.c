@@ -44,5 +44,5 @@ int fixture_end(void **state)
 int main(void)
 {
     return contract_tasks() + contract_attempts() + contract_moves() + contract_outbox() +
-           contract_house();
+           contract_house() + contract_runs();
 }

@@ -93,13 +93,21 @@ static int sweep_parts(struct objstore *store, int64_t older_than_ms, uint64_t *
     return 0;
 }
 
+static const char *root(struct objstore *store)
+{
+    (void)store;
+    return NULL; /* no folder, so no trees */
+}
+
 void objects_open(struct sim *s)
 {
     static const struct objstore_ops ops = {.get = get,
+                                            .stat = objstore_stat_by_reading,
                                             .remove = remove_object,
                                             .list = list,
                                             .sweep_object = sweep_object,
-                                            .sweep_parts = sweep_parts};
+                                            .sweep_parts = sweep_parts,
+                                            .root = root};
 
     s->objects.ops = &ops;
     s->object_count = 0;

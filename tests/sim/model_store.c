@@ -28,6 +28,7 @@ void model_db_clear(struct model_db *db)
         free(db->tasks[i].t.params);
         free(db->tasks[i].t.result);
     }
+    model_clear_runs(db);
     db->task_count = db->event_count = db->outbox_count = db->key_count = 0;
     db->seq = db->event_seq = 0;
 }
@@ -41,6 +42,9 @@ void model_db_release(struct model_db *db)
     free(db->events);
     free(db->outbox);
     free(db->keys);
+    free(db->runs);
+    free(db->run_events);
+    free(db->marks);
     pthread_mutex_destroy(&db->lock);
 }
 
@@ -72,7 +76,7 @@ void model_add_event(struct model_db *db, const struct model_task *t, int from,
              detail);
 }
 
-void model_announce(struct model_db *db, const struct model_task *t)
+int64_t model_announce(struct model_db *db, const struct model_task *t)
 {
     db->outbox =
         model_room(db->outbox, db->outbox_count, &db->outbox_capacity, sizeof *db->outbox);
@@ -83,6 +87,7 @@ void model_announce(struct model_db *db, const struct model_task *t)
     memcpy(r->row.queue, t->t.queue, sizeof r->row.queue);
     r->row.attempt = t->t.attempt;
     r->due_ms = t->t.run_at_ms;
+    return r->row.seq;
 }
 
 /* -- calls -- */
@@ -240,10 +245,13 @@ static int model_counts(struct store *s, int64_t limit, struct store_counts *ret
 static void use_of(struct model_db *db, struct key_use *use)
 {
     const struct model_task *owner = use->task_id[0] ? model_find(db, use->task_id) : NULL;
-    char quoted[ARTIFACT_KEY_MAX + 2];
+    char quoted[ARTIFACT_KEY_MAX + 2], folder[ARTIFACT_KEY_MAX + 2];
+    const char *slash = strrchr(use->key, '/');
 
     snprintf(quoted, sizeof quoted, "\"%s\"", use->key);
-    use->is_named = owner && owner->t.result && strstr(owner->t.result, quoted);
+    snprintf(folder, sizeof folder, "\"%.*s/\"", slash ? (int)(slash - use->key) : 0, use->key);
+    use->is_named = owner && owner->t.result &&
+                    (strstr(owner->t.result, quoted) || strstr(owner->t.result, folder));
     for (size_t i = 0; i < db->task_count; i++) {
         const struct task *t = &db->tasks[i].t;
         if (strcmp(t->input.key, use->key) == 0 || strcmp(t->output.key, use->key) == 0)
@@ -446,6 +454,15 @@ static const struct store_ops model_ops = {
     .renew = model_renew,
     .move = model_move,
     .expired = model_expired,
+    .run_add = model_run_add,
+    .run_look_up = model_run_look_up,
+    .run_get = model_run_get,
+    .run_list = model_run_list,
+    .run_events = model_run_events,
+    .run_change = model_run_change,
+    .run_marks = model_run_marks,
+    .run_unmark = model_run_unmark,
+    .run_purge = model_run_purge,
     .outbox_take = model_outbox_take,
     .outbox_done = model_outbox_done,
     .outbox_give_up = model_outbox_give_up,

@@ -35,12 +35,31 @@ struct model_key {
     int64_t created_ms;
 };
 
+struct model_run {
+    struct run r; /* with its steps */
+};
+
+struct model_run_event {
+    char run_id[ID_TEXT_MAX];
+    struct run_event e;
+};
+
+struct model_mark {
+    struct run_mark m;
+    int64_t at_ms;
+};
+
 struct model_db {
     pthread_mutex_t lock;
     struct model_task *tasks; /* as submitted, oldest first */
     struct task_event *events;
     struct model_row *outbox;
     struct model_key *keys;
+    struct model_run *runs;
+    struct model_run_event *run_events;
+    struct model_mark *marks;
+    size_t run_count, run_capacity, run_event_count, run_event_capacity, mark_count,
+        mark_capacity;
     size_t task_count, task_capacity, event_count, event_capacity, outbox_count,
         outbox_capacity, key_count, key_capacity;
     int64_t seq, event_seq; /* of outbox rows, of events */
@@ -90,9 +109,34 @@ int model_end(struct model_conn *c, const char *call, bool wrote, struct err *er
 int64_t model_now(struct model_conn *c);
 void model_add_event(struct model_db *db, const struct model_task *t, int from,
                      const char *actor, const char *detail, int64_t now_ms);
-void model_announce(struct model_db *db, const struct model_task *t);
+int64_t model_announce(struct model_db *db, const struct model_task *t);
 void *model_room(void *items, size_t count, size_t *capacity, size_t size);
 
+/* False when another has the key; *ret says who. */
+bool model_take_key(struct model_conn *c, const struct submission *item,
+                    struct submit_result *ret);
+int64_t model_submit_task(struct model_conn *c, const struct submission *item, bool announce,
+                          const char *actor);
+void model_mark_run(struct model_conn *c, const char *id, const char *run_id);
+void model_clear_runs(struct model_db *db);
+
+int model_run_add(struct store *s, const struct run_submission *item, bool announce,
+                  struct submit_result *ret, struct err *err);
+int model_run_look_up(struct store *s, const struct run_submission *item,
+                      struct submit_result *ret, struct err *err);
+int model_run_get(struct store *s, const char *id, struct run *ret, struct err *err);
+int model_run_list(struct store *s, const struct run_filter *filter, struct run_list *ret,
+                   int64_t *ret_total, struct err *err);
+int model_run_events(struct store *s, const char *id, int limit, struct run_event **ret,
+                     size_t *ret_count, struct err *err);
+int model_run_change(struct store *s, struct run_change *items, const size_t *order,
+                     size_t count, bool announce, struct err *err);
+int model_run_marks(struct store *s, int64_t age_ms, size_t limit, struct run_mark *ret,
+                    size_t *ret_count, struct err *err);
+int model_run_unmark(struct store *s, const struct run_mark *items, size_t count,
+                     struct err *err);
+int model_run_purge(struct store *s, int64_t age_ms, size_t limit, int64_t *ret_removed,
+                    struct err *err);
 int model_submit(struct store *s, const struct submission *items, const size_t *order,
                  size_t count, bool announce, struct submit_result *ret, struct err *err);
 int model_look_up(struct store *s, const struct submission *item, struct submit_result *ret,

@@ -59,8 +59,8 @@ static void add_task(struct model_conn *c, const struct task *from)
     t->wake_ms = from->run_at_ms > now ? from->run_at_ms : 0;
 }
 
-static void submit_one(struct model_conn *c, const struct submission *item, bool announce,
-                       struct submit_result *ret)
+bool model_take_key(struct model_conn *c, const struct submission *item,
+                    struct submit_result *ret)
 {
     struct model_db *db = c->db;
     struct model_key *key = item->key ? find_key(db, item) : NULL;
@@ -70,7 +70,7 @@ static void submit_one(struct model_conn *c, const struct submission *item, bool
     if (key) {
         ret->outcome =
             strcmp(key->sha256, item->request_sha256) == 0 ? SUBMIT_REPLAYED : SUBMIT_MISMATCH;
-        return;
+        return false;
     }
     if (item->key) {
         db->keys = model_room(db->keys, db->key_count, &db->key_capacity, sizeof *db->keys);
@@ -81,12 +81,23 @@ static void submit_one(struct model_conn *c, const struct submission *item, bool
         memcpy(key->id, item->task.id, sizeof key->id);
         key->created_ms = model_now(c);
     }
+    return true;
+}
+
+/* The number of its outbox row, 0 when there is none. */
+int64_t model_submit_task(struct model_conn *c, const struct submission *item, bool announce,
+                          const char *actor)
+{
+    int64_t seq = 0;
+    struct model_db *db = c->db;
+
     add_task(c, &item->task);
     struct model_task *t = &db->tasks[db->task_count - 1];
-    model_add_event(db, t, -1, "client", "", model_now(c));
+    model_add_event(db, t, -1, actor, "", model_now(c));
     if (announce && !item->is_quiet)
-        model_announce(db, t);
-    tell(c, t, -1, "client", ATTEMPT_RUNNING, 0);
+        seq = model_announce(db, t);
+    tell(c, t, -1, actor, ATTEMPT_RUNNING, 0);
+    return seq;
 }
 
 int model_submit(struct store *s, const struct submission *items, const size_t *order,
@@ -104,8 +115,12 @@ int model_submit(struct store *s, const struct submission *items, const size_t *
         if (taken && !(items[i].key && find_key(c->db, &items[i])))
             rc = err_set(err, -E_BUG, "the id '%s' is taken", items[i].task.id);
     }
-    for (size_t i = 0; i < count && !rc; i++)
-        submit_one(c, &items[order[i]], announce, &ret[order[i]]);
+    for (size_t i = 0; i < count && !rc; i++) {
+        ret[order[i]].outbox_seq = 0;
+        if (model_take_key(c, &items[order[i]], &ret[order[i]]))
+            ret[order[i]].outbox_seq =
+                model_submit_task(c, &items[order[i]], announce, "client");
+    }
     int end = model_end(c, "submit", rc == 0, err);
     return rc ? rc : end;
 }
@@ -316,10 +331,14 @@ static void move_one(struct model_conn *c, const struct task_move *m, bool annou
     t->token[0] = '\0';
     if (m->from == TASK_PROCESSING)
         end_attempt(c, t, m);
-    *ret = (struct move_result){MOVE_MADE, m->to};
+    *ret = (struct move_result){.outcome = MOVE_MADE, .state = m->to};
     model_add_event(c->db, t, (int)m->from, m->actor, m->detail, model_now(c));
     if (announce && m->to == TASK_RECEIVED)
         model_announce(c->db, t);
+    if (move_ends_step(m, t->t.run_id)) {
+        memcpy(ret->run_id, t->t.run_id, sizeof ret->run_id);
+        model_mark_run(c, m->id, t->t.run_id);
+    }
     tell(c, t, (int)m->from, m->actor, m->outcome, lease_ms);
 }
 

@@ -1,20 +1,22 @@
 #!/usr/bin/env bash
-# servers.sh - private MariaDB and RabbitMQ servers for the tests.
+# servers.sh - private MariaDB, RabbitMQ and Azurite (Azure Blob Storage) servers for the tests.
 #
-#   servers.sh start   mariadb|rabbitmq DIR   start one, wait until it serves, print its URL
-#   servers.sh kill    mariadb|rabbitmq DIR   SIGKILL, as if the machine had died
-#   servers.sh restart mariadb|rabbitmq DIR   start it again on the same port and data
-#   servers.sh url     mariadb|rabbitmq DIR   print the URL of a started one again
+#   servers.sh start   mariadb|rabbitmq|azurite DIR   start one, wait until it serves, print its URL
+#   servers.sh kill    mariadb|rabbitmq|azurite DIR   SIGKILL, as if the machine had died
+#   servers.sh restart mariadb|rabbitmq|azurite DIR   start it again on the same port and data
+#   servers.sh url     mariadb|rabbitmq|azurite DIR   print the URL of a started one again
 #   servers.sh stop    DIR                    end everything that was started below DIR
 #   servers.sh rabbitmqctl DIR ARGUMENT...    rabbitmqctl for the private broker
 #
-# start, restart and url print one line for `eval` or a file of settings:
+# start, restart and url print one line for a file of settings, or for `export`:
 #   DATABASE_URL=mysql://segue:segue@127.0.0.1:PORT/segue_test
 #   AMQP_URL=amqp://guest:guest@127.0.0.1:PORT/
+#   AZURE_STORAGE_CONNECTION_STRING=...;BlobEndpoint=http://127.0.0.1:PORT/devstoreaccount1;
 # The database user may also create and drop databases named segue_*.
 #
-# Everything lives in DIR/mariadb and DIR/rabbitmq: data, logs, ports, pids, cookie. Nothing
-# listens beyond loopback, no system service or file outside DIR is touched, and only
+# Everything lives in DIR/NAME: data, logs, ports, pids, cookie. Azurite itself is fetched with
+# npm, once, to build/azurite, in the versions of azurite/package-lock.json. Nothing listens
+# beyond loopback, no system service or file elsewhere is touched, and only
 # processes started here are ended, by pid and start time. Works as root and as anyone else,
 # with the packages of Debian 12 and 13. DIR itself is the caller's to make and delete.
 set -euo pipefail
@@ -235,6 +237,63 @@ rabbitmq_end() {
     end_process "$1/rabbitmq/epmd.pid" TERM
 }
 
+# --- Azurite --------------------------------------------------------------------------------
+
+# Its account and the key to it are the same everywhere, printed in its manual.
+readonly AZURITE_ACCOUNT=devstoreaccount1
+readonly AZURITE_KEY=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==
+readonly AZURITE_SOURCE=$(cd "$(dirname "$0")/azurite" && pwd)
+readonly AZURITE_HOME=$AZURITE_SOURCE/../../../build/azurite
+
+azurite_url() {
+    local port
+    port=$(cat "$1/azurite/port")
+    echo "AZURE_STORAGE_CONNECTION_STRING=DefaultEndpointsProtocol=http;AccountName=$AZURITE_ACCOUNT;AccountKey=$AZURITE_KEY;BlobEndpoint=http://127.0.0.1:$port/$AZURITE_ACCOUNT;"
+}
+
+azurite_is_fetched() { cmp -s "$AZURITE_SOURCE/package-lock.json" "$AZURITE_HOME/fetched"; }
+
+azurite_fetch() {
+    local name
+    need npm npm
+    for name in package.json package-lock.json .npmrc; do
+        cp "$AZURITE_SOURCE/$name" "$AZURITE_HOME/"
+    done
+    rm -f "$AZURITE_HOME/fetched"
+    say "fetching Azurite with npm"
+    if ! (cd "$AZURITE_HOME" && npm ci --ignore-scripts --omit=optional) >"$AZURITE_HOME/log" 2>&1; then
+        tail -n 40 "$AZURITE_HOME/log" >&2
+        die "npm could not fetch Azurite"
+    fi
+    cp "$AZURITE_SOURCE/package-lock.json" "$AZURITE_HOME/fetched"
+}
+
+azurite_create() {
+    need node nodejs
+    mkdir -p "$1/azurite/data" "$AZURITE_HOME"
+    (
+        flock 9 # several may start at once
+        azurite_is_fetched || azurite_fetch
+    ) 9>"$AZURITE_HOME/lock"
+}
+
+azurite_pick_ports() { free_port >"$1/azurite/port"; }
+
+azurite_serves() { # PORT: it answers, if only to say that the request is not signed
+    curl -s -o /dev/null --max-time 2 "http://127.0.0.1:$1/$AZURITE_ACCOUNT?comp=list"
+}
+
+azurite_launch() {
+    local home=$1/azurite port
+    port=$(cat "$home/port")
+    spawn "$home/pid" "$home/log" node "$AZURITE_HOME/node_modules/azurite/dist/src/blob/main.js" \
+        --blobHost 127.0.0.1 --blobPort "$port" --location "$home/data" --silent \
+        --disableTelemetry --skipApiVersionCheck
+    wait_ready Azurite "$home/pid" "$home/log" azurite_serves "$port"
+}
+
+azurite_end() { end_process "$1/azurite/pid" "$2"; }
+
 # --- commands -------------------------------------------------------------------------------
 
 start() { # NAME DIR
@@ -267,12 +326,12 @@ restart() { # NAME DIR
 
 stop() { # DIR
     local name
-    for name in rabbitmq mariadb; do
+    for name in rabbitmq mariadb azurite; do
         [ ! -d "$1/$name" ] || "${name}_end" "$1" TERM
     done
 }
 
-usage() { die "usage: servers.sh start|kill|restart|url mariadb|rabbitmq DIR | stop DIR | rabbitmqctl DIR ..."; }
+usage() { die "usage: servers.sh start|kill|restart|url mariadb|rabbitmq|azurite DIR | stop DIR | rabbitmqctl DIR ..."; }
 
 command=${1:-}
 case $command in
@@ -290,7 +349,7 @@ rabbitmqctl)
 esac
 
 [ $# -eq 3 ] || usage
-case $2 in mariadb | rabbitmq) ;; *) usage ;; esac
+case $2 in mariadb | rabbitmq | azurite) ;; *) usage ;; esac
 [ "$command" != start ] || mkdir -p "$3"
 [ -d "$3" ] || die "there is no folder $3"
 dir=$(cd "$3" && pwd)

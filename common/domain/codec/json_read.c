@@ -30,12 +30,14 @@ bool json_is_deeper(const json_t *value, int limit)
 /* jansson 2.14 tells many a failed allocation as a mistake in the text, and passes over others:
  * json_dumps then leaves out the name of a member. So its allocations are watched. */
 static _Thread_local bool ran_short;
+static _Thread_local unsigned shortages;
 
 static void *watched_malloc(size_t size)
 {
     void *p = malloc(size);
 
     ran_short |= !p;
+    shortages += !p;
     return p;
 }
 
@@ -50,6 +52,11 @@ static void watch_memory(void)
 
     pthread_once(&once, set_watch);
     ran_short = false;
+}
+
+unsigned json_shortages(void)
+{
+    return shortages;
 }
 
 int json_read_deep_text(const char *text, size_t len, json_t **ret, struct err *err)

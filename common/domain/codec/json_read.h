@@ -60,6 +60,11 @@ char *json_text(const json_t *value, size_t flags);
 /* The same in compact form, and a decref. */
 char *json_text_take(json_t *value);
 
+/* How often jansson has wanted for memory in this thread. Much that it then does looks like a
+ * mistake in the text, or is not to be seen at all: whoever does many things with it asks
+ * before and after. */
+unsigned json_shortages(void);
+
 /* Appends or adds `value` (taken) and returns the array or object; when one of both is NULL or
  * memory is short nothing is left of either: NULL. */
 json_t *json_append_take(json_t *array, json_t *value);

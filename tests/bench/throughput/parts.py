@@ -134,6 +134,7 @@ def copy_all(execute, columns, copied_id, copies):
             execute(select.format(n=n))
         if n % COPIES_A_COMMIT == 0 or n == copies:
             execute("COMMIT")
+    execute(f"UPDATE task_count SET n = n * {copies + 1}")
     for name in selects:
         execute(f"DROP TABLE base_{name}")
 

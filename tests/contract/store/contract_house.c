@@ -261,7 +261,8 @@ static void a_file_is_known_by_the_task_that_names_it(void **state)
     task_release(&got.task);
     struct task_move m = report(done, got.token, TASK_DONE, ATTEMPT_DONE);
     snprintf(m.output.key, sizeof m.output.key, "processed_data/out");
-    m.result = "{\"rejects\":{\"key\":\"processed_data/rejects\"}}";
+    m.result = "{\"rejects\":{\"key\":\"processed_data/rejects\"},"
+               "\"folder\":\"processed_data/parts/\"}";
     move(f->s, &m);
     start_one(f->s, running, token);
     id_new(unknown);
@@ -276,14 +277,17 @@ static void a_file_is_known_by_the_task_that_names_it(void **state)
         use_of("raw_data/IN", ""),
         use_of("processed_data/x", running),
         use_of("processed_data/x", unknown),
+        use_of("processed_data/parts/a", done), /* its folder is named */
+        use_of("processed_data/parts/a/b", done),
+        use_of("processed_data/parts/a", running),
     };
-    for (int i = 8; i < COUNT - 1; i++)
+    for (int i = 11; i < COUNT - 1; i++)
         uses[i] = use_of("raw_data/none", "");
     uses[COUNT - 1] = use_of("raw_data/in", "");
     assert_ok(store_key_uses(f->s, uses, COUNT, err));
-    static const bool named[8] = {true, true, true};
+    static const bool named[11] = {[0] = true, [1] = true, [2] = true, [8] = true};
     for (int i = 0; i < COUNT - 1; i++)
-        assert_int_equal(uses[i].is_named, i < 8 && named[i]);
+        assert_int_equal(uses[i].is_named, i < 11 && named[i]);
     assert_true(uses[COUNT - 1].is_named);
     assert_true(uses[3].exists && uses[3].state == TASK_DONE && uses[3].attempt == 1);
     assert_true(uses[6].exists && uses[6].state == TASK_PROCESSING && uses[6].attempt == 1);

@@ -4,8 +4,8 @@
 int main(void)
 {
     static int (*const groups[])(void) = {
-        contract_tasks,  contract_attempts, contract_moves,
-        contract_outbox, contract_house,    contract_schema,
+        contract_tasks, contract_attempts, contract_moves,  contract_outbox,
+        contract_house, contract_runs,     contract_schema,
     };
     int failed = help_available();
 

@@ -101,9 +101,32 @@ int fixture_ready(void **state)
     return 0;
 }
 
+/* Whatever a test did: the numbers of tasks that the store keeps are those of its tasks. */
+static int check_counts(const struct fixture *f)
+{
+    int rc = 0;
+
+    for (unsigned i = 0; f->s && i < TASK_STATE__COUNT && !rc; i++) {
+        const struct store_filter filter = {.states = 1U << i, .limit = 100000};
+        struct task_list list = {NULL, 0};
+        int64_t total = -1;
+        struct err err = ERR_INIT;
+        if (store_list(f->s, &filter, &list, &total, &err) != 0)
+            break; /* a test that leaves no tables, or no server, behind */
+        if (total != (int64_t)list.count) {
+            fprintf(stderr, "%zu tasks are %s, and the store counts %lld\n", list.count,
+                    task_state_name((enum task_state)i), (long long)total);
+            rc = -1;
+        }
+        task_list_release(&list);
+    }
+    return rc;
+}
+
 int fixture_end(void **state)
 {
     struct fixture *f = *state;
+    int miscounted = check_counts(f);
     int rc;
 
     store_close(f->s);
@@ -112,7 +135,7 @@ int fixture_end(void **state)
     else
         rc = nftw(f->place, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(f);
-    return rc;
+    return rc ? rc : miscounted;
 }
 
 void help_sql(const struct fixture *f, const char *sql)

@@ -303,6 +303,33 @@ static void a_commit_that_nobody_can_ask_about_has_an_unknown_outcome(void **sta
     assert_ok(store_ping(a->s, err));
 }
 
+/* As the second of three that count their rows in steps: no other may write its counters. */
+static void a_server_of_a_cluster_has_counters_of_its_own(void **state)
+{
+    struct faults *a = *state;
+    char sql[400];
+
+    as_root(a, "SET GLOBAL auto_increment_increment = 3, GLOBAL auto_increment_offset = 2");
+    for (int i = 0; i < 20; i++) {
+        struct submission item = a_submission();
+        struct submit_result result;
+        kill_sessions(a); /* the next has another number */
+        submit(a->s, &item, &result);
+    }
+    as_root(a, "SET GLOBAL auto_increment_increment = 1, GLOBAL auto_increment_offset = 1");
+    snprintf(sql, sizeof sql,
+             "SELECT SUM(n), MIN(shard %% 3), MAX(shard %% 3) FROM %s.task_count", a->f->place);
+    as_root(a, sql);
+    MYSQL_RES *rows = mysql_store_result(a->root);
+    assert_non_null(rows);
+    MYSQL_ROW row = mysql_fetch_row(rows);
+    assert_non_null(row);
+    assert_string_equal(row[0], "20");
+    assert_string_equal(row[1], "1");
+    assert_string_equal(row[2], "1");
+    mysql_free_result(rows);
+}
+
 #define with_faults(test) cmocka_unit_test_setup_teardown(test, faults_begin, faults_end)
 
 int main(void)
@@ -314,6 +341,7 @@ int main(void)
         with_faults(every_submit_that_returned_is_there_once_after_broken_links),
         with_faults(a_commit_that_counted_is_found_after_its_link_was_cut),
         with_faults(a_commit_that_did_not_count_is_done_again_after_its_link_was_cut),
+        with_faults(a_server_of_a_cluster_has_counters_of_its_own),
         with_faults(a_commit_that_nobody_can_ask_about_has_an_unknown_outcome),
     };
     int unavailable = help_available();

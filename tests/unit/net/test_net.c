@@ -72,6 +72,35 @@ static void answer_problem(struct scripted_server *s, int fd, int n)
                          "Content-Disposition: attachment; filename=\"../a b.csv\"\r\n\r\n{}");
 }
 
+static void answer_head(struct scripted_server *s, int fd, int n)
+{
+    (void)n;
+    if (scripted_take_head(s, fd))
+        scripted_say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 7777\r\nx-ms-meta-a:  b c \r\n"
+                         "ETag: \"1\"\r\n\r\n");
+    scripted_wait_hangup(fd);
+}
+
+static void test_a_head_request_gives_the_fields_and_waits_for_no_body(void **state)
+{
+    char value[16];
+
+    (void)state;
+    start(answer_head);
+    assert_int_equal(
+        call(&(struct http_call){.method = "HEAD", .path = "/x", .keep_head = true}), 0);
+    assert_int_equal(answer.status, 200);
+    assert_int_equal(answer.body.len, 0);
+    assert_true(http_answer_field(&answer, "X-MS-Meta-A", value, sizeof value));
+    assert_string_equal(value, "b c");
+    assert_true(http_answer_field(&answer, "etag", value, sizeof value));
+    assert_true(http_answer_field(&answer, "content-length", value, 5));
+    assert_false(http_answer_field(&answer, "content-length", value, 4));
+    assert_false(http_answer_field(&answer, "content", value, sizeof value));
+    http_answer_release(&answer);
+    assert_false(http_answer_field(&answer, "etag", value, sizeof value));
+}
+
 static void test_any_status_is_an_answer_with_its_fields(void **state)
 {
     (void)state;
@@ -540,6 +569,7 @@ int main(void)
         WITH_SERVER(test_nobody_listening_is_unavailable_and_says_where),
         WITH_SERVER(test_the_environment_cannot_put_a_proxy_in_between),
         WITH_SERVER(test_control_bytes_in_paths_and_headers_are_refused),
+        WITH_SERVER(test_a_head_request_gives_the_fields_and_waits_for_no_body),
         cmocka_unit_test(test_only_plain_http_bases_make_a_client),
         cmocka_unit_test(test_file_names_from_a_server_stay_in_the_folder),
         cmocka_unit_test(test_escaping_leaves_only_unreserved_characters),

@@ -153,6 +153,10 @@ static void test_wrong_usage_exits_2_and_says_why(void **state)
         {"submit", "noop", "--params", "{"},
         {"submit", "noop", "--run-at", "tomorrow"},
         {"submit", "noop", "--priority"},
+        {"run"},
+        {"run", "p", "--input"},
+        {"resume", "no-id"},
+        {"runs", "--page", "0"},
         {"submit", "noop", "--idempotency-key", "a\r\nb"},
         {"health", "--task-manager-url", "ftp://x"},
         {"fake-songs", "--songs", "0"},
@@ -172,8 +176,10 @@ static void test_wrong_usage_exits_2_and_says_why(void **state)
 static void test_help_names_every_command_and_exit_code(void **state)
 {
     static const char *const words[] = {
-        "upload", "submit", "status",     "list",      "show",  "download",         "cancel",
-        "retry",  "health", "fake-songs", "  0  done", "  1  ", "  2  wrong usage", "111  "};
+        "upload",   "submit",           "status", "list",       "show",
+        "download", "cancel",           "retry",  "pipelines",  "run ",
+        "runs ",    "resume",           "health", "fake-songs", "  0  done",
+        "  1  ",    "  2  wrong usage", "111  "};
 
     (void)state;
     assert_int_equal(RUN("--help"), 0);
@@ -461,6 +467,128 @@ static void test_cancel_and_retry_use_their_methods(void **state)
     assert_int_equal(request_count, 1); /* a second retry might hit another failure */
 }
 
+/* --- pipelines --- */
+
+#define STARTED JSON_ANSWER("202 Accepted", "{\"run_id\":\"" ID "\"}")
+#define DEFINITION                                                                             \
+    JSON_ANSWER("200 OK", "{\"name\":\"p\",\"input\":{\"text\":{\"type\":\"string\"},"         \
+                          "\"n\":{\"type\":\"integer\"}},\"steps\":[]}")
+#define RUN_AT(status, step, one, two, error)                                                  \
+    JSON_ANSWER("200 OK",                                                                      \
+                "{\"run_id\":\"" ID "\",\"status\":\"" status "\",\"step\":" step              \
+                ",\"error\":" error ",\"steps\":[{\"name\":\"one\",\"status\":\"" one          \
+                "\",\"attempts\":1,\"error\":null},{\"name\":\"two\",\"status\":\"" two        \
+                "\",\"attempts\":0,\"error\":" error "}]}")
+#define RUN_ONE  RUN_AT("PROCESSING", "\"one\"", "PROCESSING", "RECEIVED", "null")
+#define RUN_TWO  RUN_AT("PROCESSING", "\"two\"", "DONE", "PROCESSING", "null")
+#define RUN_DONE RUN_AT("DONE", "null", "DONE", "DONE", "null")
+#define RUN_FAILED                                                                             \
+    RUN_AT("FAILED", "\"two\"", "DONE", "FAILED", "{\"message\":\"no \\u001b[1m\"}")
+
+static void test_run_sends_inputs_as_the_pipeline_types_them(void **state)
+{
+    (void)state;
+    file_write("secret", "s3cret\n");
+    answer_with((const char *const[]){DEFINITION, STARTED, NULL});
+    assert_int_equal(RUN("run", "p", "-i", "text=5", "--input=n=5", "--input", "more=[1]",
+                         "--input-file", "token=secret", "--idempotency-key", "k"),
+                     0);
+    assert_string_equal(said, ID "\n");
+    assert_non_null(strstr(requests.data, "GET /v1/pipelines/p HTTP/1.1"));
+    assert_non_null(strstr(requests.data, "POST /v1/pipelines/p/runs HTTP/1.1"));
+    assert_non_null(strstr(requests.data, "Idempotency-Key: k\r\n"));
+    assert_non_null(strstr(requests.data, "{\"input\":{\"text\":\"5\",\"n\":5,\"more\":[1],"
+                                          "\"token\":\"s3cret\"}}"));
+    assert_int_equal(RUN("run", "p", "-i", "novalue"), 2);
+}
+
+static void test_run_of_a_file_sends_its_definition(void **state)
+{
+    (void)state;
+    file_write("p.json", "{\"input\": {\"a\": {\"type\": \"string\"}}, \"steps\": [1]}");
+    answer_with((const char *const[]){STARTED, NULL});
+    assert_int_equal(RUN("run", "p", "--definition", "p.json", "-i", "a=1"), 0);
+    assert_int_equal(request_count, 1);
+    assert_non_null(strstr(requests.data, "{\"input\":{\"a\":\"1\"},\"definition\":{"));
+    file_write("p.json", "[1]");
+    assert_int_equal(RUN("run", "p", "--definition", "p.json"), 2);
+}
+
+static void test_run_and_wait_tells_of_each_step_once_and_of_the_end(void **state)
+{
+    (void)state;
+    answer_with(
+        (const char *const[]){STARTED, RUN_ONE, RUN_ONE, RUN_TWO, BUSY, RUN_DONE, NULL});
+    assert_int_equal(RUN("run", "p", "--wait"), 0);
+    assert_string_equal(said, ID "\nDONE\n");
+    assert_string_equal(complained, "  one                  PROCESSING\n"
+                                    "  one                  DONE\n"
+                                    "  two                  PROCESSING\n"
+                                    "  two                  DONE\n");
+    answer_with((const char *const[]){STARTED, RUN_TWO, RUN_FAILED, NULL});
+    assert_int_equal(RUN("run", "p", "--wait"), 1);
+    assert_string_equal(said, ID "\nFAILED at two: no \\x1b[1m\n");
+    assert_non_null(strstr(complained, "taskctl resume " ID));
+    answer_with((const char *const[]){STARTED, RUN_ONE, RUN_FAILED, NULL});
+    assert_int_equal(RUN("run", "p", "--wait", "--json"), 1);
+    assert_memory_equal(said, "{\"run_id\":\"" ID "\",\"status\":\"FAILED\"", 50);
+    assert_string_equal(complained, "");
+}
+
+static void test_ctrl_c_while_a_run_goes_on_says_how_to_go_on(void **state)
+{
+    (void)state;
+    answer_with((const char *const[]){STARTED, RUN_ONE, NULL});
+    signal_at_request = 3;
+    assert_int_equal(RUN("run", "p", "--wait"), 130);
+    assert_non_null(strstr(complained, "the run goes on"));
+}
+
+static void test_resume_names_its_step_and_is_never_asked_twice(void **state)
+{
+    (void)state;
+    answer_with((const char *const[]){RUN_TWO, RUN_DONE, NULL});
+    assert_int_equal(RUN("resume", ID, "--from", "two", "--wait"), 0);
+    assert_non_null(strstr(requests.data, "POST /v1/pipelines/runs/" ID
+                                          "/resume?dry_run=0&from=two HTTP/1.1"));
+    assert_string_equal(said, "DONE\n");
+    answer_with((const char *const[]){BUSY, NULL});
+    assert_int_equal(RUN("resume", ID), 111);
+    assert_int_equal(request_count, 1);
+    answer_with((const char *const[]){
+        JSON_ANSWER("200 OK", "{\"from\":\"two\",\"runs\":[\"two\",\"three\"],"
+                              "\"reuses\":[\"one\"]}"),
+        NULL});
+    assert_int_equal(RUN("resume", ID, "--dry-run"), 0);
+    assert_non_null(strstr(requests.data, "resume?dry_run=1 HTTP/1.1"));
+    assert_string_equal(said, "reuses  one\nruns    two three\n");
+}
+
+static void test_runs_and_pipelines_are_aligned_tables(void **state)
+{
+    (void)state;
+    answer_with((const char *const[]){
+        JSON_ANSWER("200 OK", "{\"runs\":[{\"run_id\":\"" ID
+                              "\",\"pipeline\":\"p\",\"status\":\"DONE\"}],\"count\":1,"
+                              "\"next_url\":null}"),
+        NULL});
+    assert_int_equal(RUN("runs", "--status", "DONE", "--pipeline", "p"), 0);
+    assert_non_null(strstr(requests.data, "GET /v1/pipelines/runs?status=DONE&pipeline=p "));
+    assert_non_null(strstr(said, ID "  p         DONE"));
+    assert_non_null(strstr(said, "1 in all\n"));
+    answer_with((const char *const[]){
+        JSON_ANSWER("200 OK", "{\"pipelines\":[{\"name\":\"p\",\"title\":null,\"input\":"
+                              "{\"a\":{\"required\":true},\"b\":{}},\"steps\":"
+                              "[{\"name\":\"one\"},{\"name\":\"two\"}]}]}"),
+        NULL});
+    assert_int_equal(RUN("pipelines"), 0);
+    assert_string_equal(said, "NAME  STEPS    INPUT  TITLE\n"
+                              "p     one,two  a*,b   -\n");
+    answer_with((const char *const[]){JSON_ANSWER("200 OK", "{\"run_id\":\"" ID "\"}"), NULL});
+    assert_int_equal(RUN("cancel", "--run", ID), 0);
+    assert_non_null(strstr(requests.data, "DELETE /v1/pipelines/runs/" ID " HTTP/1.1"));
+}
+
 static void test_health_says_ok_and_where(void **state)
 {
     char want[128];
@@ -528,6 +656,12 @@ int main(void)
         IN_FOLDER(test_download_takes_the_servers_name_but_never_overwrites),
         IN_FOLDER(test_a_cut_download_leaves_no_file),
         IN_FOLDER(test_cancel_and_retry_use_their_methods),
+        IN_FOLDER(test_run_sends_inputs_as_the_pipeline_types_them),
+        IN_FOLDER(test_run_of_a_file_sends_its_definition),
+        IN_FOLDER(test_run_and_wait_tells_of_each_step_once_and_of_the_end),
+        IN_FOLDER(test_ctrl_c_while_a_run_goes_on_says_how_to_go_on),
+        IN_FOLDER(test_resume_names_its_step_and_is_never_asked_twice),
+        IN_FOLDER(test_runs_and_pipelines_are_aligned_tables),
         IN_FOLDER(test_health_says_ok_and_where),
     };
 
