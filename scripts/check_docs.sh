@@ -17,4 +17,17 @@ for page in docs/config.md packaging/segue.env.example; do
         exit 1
     }
 done
+
+if command -v mandoc >/dev/null; then
+    mandoc -T lint -W warning man/*.[18] >&2
+fi
+
+# Whoever is paged finds a page about it.
+rules=packaging/observe/rules.yml
+for alert in $([ ! -e $rules ] || sed -n 's/^ *- alert: *//p' $rules); do
+    grep -qx "### $alert" docs/operations.md || {
+        echo "docs: docs/operations.md says nothing of the alert $alert" >&2
+        exit 1
+    }
+done
 echo "docs: ok"

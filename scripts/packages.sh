@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # packages.sh - the one place that lists the Debian packages Segue needs.
 #
-#   scripts/packages.sh build|run|test|bench...   install what is missing of these groups
+#   scripts/packages.sh build|run|test|...   install what is missing of these groups
 #   scripts/packages.sh --list GROUP...     only print the names
 #
-# build: to compile the programs; run: to try them with run.sh; test: to compile and run all
-# tests and checks; bench and throughput: what tests/bench/csv/run and tests/bench/throughput/run
-# compare with. Names hold for Debian 12 and 13; of "a|b" either will do. Installs with apt-get
+# build: to compile the programs; run: to try them with run.sh; package: to make the Debian
+# package; trees: to try it and run.sh in a fresh Debian (tests/packaging); test: to compile and
+# run all tests and checks; bench and throughput: what tests/bench/csv/run and
+# tests/bench/throughput/run compare with. Names hold for Debian 12 and 13; of "a|b" either will do. Installs with apt-get
 # as root or through sudo, and does nothing at all when everything is there.
 set -euo pipefail
 
@@ -16,8 +17,11 @@ declare -A groups=(
         libjansson-dev libmariadb-dev libsqlite3-dev libcurl4-openssl-dev|libcurl4-gnutls-dev
         libssl-dev zlib1g-dev libzstd-dev"
     [run]="curl git ca-certificates"
+    [package]="dpkg-dev file"
+    [trees]="debootstrap systemd-container"
     [test]="libcmocka-dev curl git ca-certificates openssl mariadb-server-core
-        mariadb-client-core rabbitmq-server npm|nodejs patch python3 perl clang clang-format"
+        mariadb-client-core rabbitmq-server npm|nodejs patch python3 perl clang clang-format
+        sqlite3"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy
@@ -46,7 +50,7 @@ if [ "${1:-}" = --list ]; then
     list_only=true
     shift
 fi
-[ $# -gt 0 ] || die "usage: packages.sh [--list] build|run|test|bench..."
+[ $# -gt 0 ] || die "usage: packages.sh [--list] build|run|test|..."
 
 wanted=()
 for group in "$@"; do

@@ -10,11 +10,13 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "alive.h"
 #include "clock.h"
 #include "container.h"
 #include "failpoint.h"
 #include "http_client.h"
 #include "log.h"
+#include "notify.h"
 #include "routes.h"
 #include "supervisor.h"
 
@@ -22,6 +24,7 @@ enum {
     OWN_STORE_THREADS = 5, /* hub, watch, reaper, relay, housekeeping */
     HTTP_GRACE_MS = 5000,
     STOP_LEAST_MS = 10000,
+    CUT_SPARE_MS = 5000, /* until a process that is cut is gone */
     EXIT_CUT = 111,
     OWN_FILES = 64 /* descriptors of log, store, broker, listeners and probes */
 };
@@ -203,20 +206,28 @@ static void log_ready(const struct app *a, int64_t began_ms)
                  LOG_I("startup_ms", clock_mono_ms() - began_ms));
 }
 
+/* Of two times to wait; negative ones are without end. */
+static int64_t sooner_ms(int64_t a, int64_t b)
+{
+    return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
 /* Waits for the signals that concern the main thread until one asks to end. */
 static void serve_signals(struct app *a, const sigset_t *signals)
 {
     for (;;) {
         siginfo_t info;
-        int64_t wait = supervisor_wait_ms(&a->supervisor);
+        int64_t wait = sooner_ms(supervisor_wait_ms(&a->supervisor), alive_wait_ms());
         struct timespec limit = {wait / 1000, (wait % 1000) * 1000000};
         int got = wait < 0 ? sigwaitinfo(signals, &info) : sigtimedwait(signals, &info, &limit);
 
         if (got == SIGTERM || got == SIGINT) {
             log_info("manager.stopping", LOG_S("signal", strsignal(got)));
+            notify_stopping(stop_limit_ms(a->config) + CUT_SPARE_MS);
             return;
         }
         supervisor_step(&a->supervisor);
+        alive_tell(http_server_address(a->server, 0));
     }
 }
 
@@ -258,12 +269,14 @@ int app_run(const struct config *config, struct err *err)
     if (is_asked_to_stop())
         return 0;
     FAILPOINT(manager_starting);
+    notify_open();
 
     int rc = app_start(&a, err);
     if (!rc) {
         FAILPOINT(manager_serving);
         log_ready(&a, began_ms);
         supervisor_start(&a.supervisor, config, http_server_address(a.server, 0));
+        notify_tell("READY=1");
         serve_signals(&a, &signals);
     }
     app_stop(&a);

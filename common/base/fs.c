@@ -35,7 +35,7 @@ static int make_dir(int at, const char *path, bool *ret_made, struct err *err)
 {
     struct stat st;
 
-    *ret_made = mkdirat(at, path, 0750) == 0;
+    *ret_made = mkdirat(at, path, 0770) == 0;
     if (*ret_made)
         return 0;
     if (errno != EEXIST)

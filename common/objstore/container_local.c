@@ -85,7 +85,7 @@ static int write_info_part(int dir_fd, const char *commit, char ret_temp[TEMP_NA
     token_new(token);
     snprintf(ret_temp, TEMP_NAME_MAX, "%s.part", token);
     int fd =
-        openat(dir_fd, ret_temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+        openat(dir_fd, ret_temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0660);
     if (fd < 0)
         return err_set_errno(err, err_from_errno(errno), errno,
                              "create the info of a container");

@@ -64,7 +64,7 @@ static int open_part(struct local_put *p, struct err *err)
     token_new(token);
     snprintf(p->part, sizeof p->part, "%s%s", token, PART_SUFFIX);
     p->fd =
-        openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+        openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0660);
     if (p->fd < 0)
         return err_set_errno(err, err_from_errno(errno), errno,
                              "create a blob in container '%s'", p->base.container->name);
@@ -135,7 +135,7 @@ static int rename_part(const struct local_put *p, struct err *err)
             return 0;
         if (errno != ENOENT)
             break;
-        if (mkdirat(p->dir_fd, shard, 0750) != 0 && errno != EEXIST)
+        if (mkdirat(p->dir_fd, shard, 0770) != 0 && errno != EEXIST)
             break;
     }
     int code = err_from_errno(errno);

@@ -217,7 +217,7 @@ static int open_part(const struct local_store *s, struct local_put *p, struct er
         return err_set(err, -E_EXISTS, "object '%s' exists already", p->key);
     }
     p->fd =
-        openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+        openat(p->dir_fd, p->part, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0660);
     if (p->fd >= 0)
         return 0;
 

@@ -97,10 +97,10 @@ static int make_place(struct folder *f, const char *root, const char *task_id, s
         rc = open_dir(f->root_fd, f->place, &f->place_fd, err);
     if (!rc)
         rc = tree_erase(f->place_fd, TREE_WORK, err); /* of a slot that died a moment ago */
-    if (!rc && (mkdirat(f->place_fd, TREE_WORK, 0750) != 0 ||
+    if (!rc && (mkdirat(f->place_fd, TREE_WORK, 0770) != 0 ||
                 (f->work_fd = openat(f->place_fd, TREE_WORK,
                                      O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)) < 0 ||
-                mkdirat(f->work_fd, "files", 0750) != 0))
+                mkdirat(f->work_fd, "files", 0770) != 0))
         rc = err_set_errno(err, err_from_errno(errno), errno, "make '%s/%s'", f->place,
                            TREE_WORK);
     return rc ? rc : open_dir(f->work_fd, "files", &f->files_fd, err);
@@ -171,12 +171,12 @@ static int make_parents(struct folder *f, const char *path, struct err *err)
         if (at == parent)
             continue;
         *at = '\0';
-        int rc = mkdirat(f->files_fd, parent, 0750);
+        int rc = mkdirat(f->files_fd, parent, 0770);
         if (rc != 0 && errno != EEXIST)
             return fault_of(path, err);
         *at = '/';
     }
-    if (mkdirat(f->files_fd, parent, 0750) != 0 && errno != EEXIST)
+    if (mkdirat(f->files_fd, parent, 0770) != 0 && errno != EEXIST)
         return fault_of(path, err);
     memcpy(f->made, parent, len + 1);
     return 0;
@@ -191,7 +191,7 @@ static int begin_file(void *arg, const char *path, uint64_t size, struct err *er
     if (rc)
         return rc;
     f->fd =
-        openat(f->files_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+        openat(f->files_fd, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0660);
     return f->fd >= 0 ? 0 : fault_of(path, err);
 }
 
@@ -221,7 +221,7 @@ struct repo_sink folder_sink(struct folder *f)
 
 static int write_about(struct folder *f, const char *about, struct err *err)
 {
-    int fd = openat(f->work_fd, "about", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    int fd = openat(f->work_fd, "about", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0660);
 
     if (fd < 0)
         return err_set_errno(err, err_from_errno(errno), errno, "create '%s.json'", f->place);

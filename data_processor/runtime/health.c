@@ -67,6 +67,12 @@ bool health_judge(const struct health *h, int64_t now_ms, char ret_text[HEALTH_T
     return true;
 }
 
+bool health_is_stuck(const struct health *h, int64_t now_ms)
+{
+    return !h->is_stopping &&
+           (is_over(h, h->slot_ms, now_ms) || is_over(h, h->back_by_ms, now_ms));
+}
+
 /* --- the socket --- */
 
 static int address_of(const char *path, struct sockaddr_un *ret, struct err *err)

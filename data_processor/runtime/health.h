@@ -30,6 +30,10 @@ enum { HEALTH_TEXT_MAX = 256 };
 /* Is it consuming? ret_text says how, or why not. */
 bool health_judge(const struct health *h, int64_t now_ms, char ret_text[HEALTH_TEXT_MAX]);
 
+/* Would a new process help? Only when this one gets nothing done for reasons of its own: no
+ * slot has a process, or the thread that claims hangs. */
+bool health_is_stuck(const struct health *h, int64_t now_ms);
+
 /* -- the socket -- */
 
 struct health_door {

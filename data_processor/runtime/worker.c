@@ -15,13 +15,19 @@
 #include "health.h"
 #include "job.h"
 #include "log.h"
+#include "notify.h"
 #include "pace.h"
 #include "slot.h"
 #include "strays.h"
 #include "threads.h"
 
 enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, SAME_REQUEST_MS = 1000, THREADS = 3 };
-enum { STRAYS_PATIENCE_MS = 500, INHERITED_MAX = 64, HOPELESS = 2 /* deaths in a row */ };
+enum {
+    SPARE_MS = 5000 /* from giving up to the end */,
+    STRAYS_PATIENCE_MS = 500,
+    INHERITED_MAX = 64,
+    HOPELESS = 2 /* deaths in a row */
+};
 enum { FD_SIGNALS, FD_BOARD, FD_HEALTH, FD_SLOTS };
 
 struct crew {
@@ -226,6 +232,7 @@ static void announce(struct worker *w)
     w->announced = true;
     log_info("worker.ready", LOG_S("worker", w->options->worker),
              LOG_I("slots", w->options->slots), LOG_I("pid", getpid()));
+    notify_tell("READY=1");
 }
 
 /* --- health --- */
@@ -238,10 +245,11 @@ static void note_slots(struct worker *w, int64_t now_ms)
     }
 }
 
-static void answer_health(struct worker *w, int64_t now_ms)
+static void note_health(struct worker *w, struct health *ret)
 {
     struct service *source = &w->crew.services[0];
-    struct health h = {
+
+    *ret = (struct health){
         .limit_ms = w->options->health_after_ms,
         .is_stopping = w->stopping,
         .slots = w->options->slots,
@@ -251,21 +259,39 @@ static void answer_health(struct worker *w, int64_t now_ms)
         .back_by_ms = atomic_load(&source->back_by_ms),
         .link = (enum hints_link)atomic_load(&source->link),
     };
-    char text[HEALTH_TEXT_MAX];
-
     for (unsigned i = 0; i < THREADS; i++) {
         struct manager *m = &w->crew.services[i].manager;
         int64_t failing_ms = atomic_load(&m->failing_ms);
         int64_t heard_ms = atomic_load(&m->answered_ms);
-        if (failing_ms && (!h.failing_ms || failing_ms < h.failing_ms))
-            h.failing_ms = failing_ms;
-        if (heard_ms > h.heard_ms)
-            h.heard_ms = heard_ms;
+        if (failing_ms && (!ret->failing_ms || failing_ms < ret->failing_ms))
+            ret->failing_ms = failing_ms;
+        if (heard_ms > ret->heard_ms)
+            ret->heard_ms = heard_ms;
     }
     for (unsigned i = 0; i < w->options->slots; i++)
-        h.busy += w->slots[i].state == SLOT_BUSY;
+        ret->busy += w->slots[i].state == SLOT_BUSY;
+}
+
+static void answer_health(struct worker *w, int64_t now_ms)
+{
+    struct health h;
+    char text[HEALTH_TEXT_MAX];
+
+    note_health(w, &h);
     bool is_ok = health_judge(&h, now_ms, text);
     health_door_answer(&w->door, is_ok, text);
+}
+
+/* The service manager's watchdog ends us unless it hears that we are not stuck: a task manager
+ * that is away is no reason to end the work that goes on without it. */
+static void tell_alive(struct worker *w, int64_t now_ms)
+{
+    struct health h;
+    char text[HEALTH_TEXT_MAX];
+
+    note_health(w, &h);
+    health_judge(&h, now_ms, text);
+    notify_alive(!health_is_stuck(&h, now_ms), text);
 }
 
 /* --- stopping --- */
@@ -290,6 +316,7 @@ static void begin_stop(struct worker *w, int64_t now_ms)
     w->end_work_ms = hasty ? now_ms : now_ms + o->stop_grace_ms;
     w->quit_ms =
         hasty ? now_ms + HASTY_REPORT_MS : w->end_work_ms + o->kill_grace_ms + LAST_REPORT_MS;
+    notify_stopping(w->quit_ms - now_ms + SPARE_MS);
     if (hasty) {
         for (unsigned i = 0; i < o->slots; i++)
             slot_end(&w->slots[i], DEATH_STOP, 0, now_ms);
@@ -320,6 +347,7 @@ static int wait_ms(struct worker *w, int64_t now_ms)
 {
     int64_t at = least(now_ms + 60000, board_next_loss_ms(&w->board));
 
+    at = least(at, notify_due_ms());
     for (unsigned i = 0; i < w->options->slots; i++) {
         const struct slot *s = &w->slots[i];
         if (!w->stopping || s->pid)
@@ -393,6 +421,8 @@ static void turn(struct worker *w)
     }
     if (ready > 0 && w->fds[FD_HEALTH].revents)
         answer_health(w, now);
+    if (now >= notify_due_ms())
+        tell_alive(w, now);
 }
 
 /* While stopping: has everything been handed back, or is it too late for that? */
@@ -527,8 +557,8 @@ static int start_crew(struct worker *w, struct err *err)
 int runtime_run(const struct runtime_options *options, struct err *err)
 {
     struct worker w;
+    notify_open();
     int rc = worker_init(&w, options, err);
-
     if (rc)
         return rc;
     rc = start_crew(&w, err);

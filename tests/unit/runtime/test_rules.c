@@ -309,6 +309,24 @@ static void trouble_counts_once_it_lasts(void **state)
     expect_health(h, false, "a claim has been overdue for 1.0 s");
 }
 
+static void only_a_worker_that_is_stuck_itself_is_to_be_started_anew(void **state)
+{
+    struct health h = well;
+
+    (void)state;
+    assert_false(health_is_stuck(&h, NOW));
+    h.heard_ms = h.claimed_ms = NOW - 90 * LIMIT;
+    h.failing_ms = h.refused_ms = NOW - 90 * LIMIT; /* the task manager is away */
+    assert_false(health_is_stuck(&h, NOW));
+    h.slot_ms = NOW - LIMIT - 1;
+    assert_true(health_is_stuck(&h, NOW));
+    h.is_stopping = true;
+    assert_false(health_is_stuck(&h, NOW));
+    h = well;
+    h.back_by_ms = NOW - LIMIT - 1;
+    assert_true(health_is_stuck(&h, NOW));
+}
+
 /* --- lines --- */
 
 static void lines_come_whole_however_the_bytes_arrive(void **state)
@@ -365,6 +383,7 @@ int main(void)
         cmocka_unit_test(exit_codes_and_signals_are_kept_apart_in_the_usage),
         cmocka_unit_test(a_worker_is_healthy_while_it_consumes),
         cmocka_unit_test(trouble_counts_once_it_lasts),
+        cmocka_unit_test(only_a_worker_that_is_stuck_itself_is_to_be_started_anew),
         cmocka_unit_test(lines_come_whole_however_the_bytes_arrive),
         cmocka_unit_test(a_line_without_end_is_refused),
     };
