@@ -16,6 +16,7 @@
 #include "http_client.h"
 #include "log.h"
 #include "routes.h"
+#include "startup.h"
 #include "supervisor.h"
 
 enum {
@@ -105,10 +106,8 @@ static int app_start(struct app *a, struct err *err)
                         "STORAGE_URL", err);
 
     if (!rc)
-        rc = of_setting(store_open(c->database_url, connections, &a->store, err),
-                        "DATABASE_URL", err);
-    if (!rc)
-        rc = store_upgrade(a->store, err);
+        rc =
+            of_setting(startup_open_store(c, connections, &a->store, err), "DATABASE_URL", err);
     FAILPOINT(manager_opened);
     if (!rc)
         rc = of_setting(
@@ -262,6 +261,8 @@ int app_run(const struct config *config, struct err *err)
         serve_signals(&a, &signals);
     }
     app_stop(&a);
+    if (rc == -E_CANCELLED)
+        return 0; /* asked to end before it had begun */
     if (!rc)
         log_info("manager.stopped", LOG_I("pid", getpid()));
     return rc;
