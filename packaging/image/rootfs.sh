@@ -107,7 +107,7 @@ echo 'hosts: files dns' >"$root/etc/nsswitch.conf"
 cp /etc/os-release "$root/etc/os-release"
 
 mkdir -p "$root/var/lib/dpkg/status.d" "$root/usr/share/doc/segue"
-cp "$here/../../LICENSE" "$root/usr/share/doc/segue/copyright"
+install -m 644 "$here/../../LICENSE" "$root/usr/share/doc/segue/copyright"
 for name in "${!packages[@]}"; do
     dpkg-query -s "$name" >"$root/var/lib/dpkg/status.d/${name%%:*}"
     install -D -m 644 "/usr/share/doc/${name%%:*}/copyright" "$root/usr/share/doc/${name%%:*}/copyright"
