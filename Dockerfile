@@ -63,7 +63,9 @@ FROM scratch AS task-manager
 COPY --from=pack /out/task-manager/ /
 # Without a broker a task manager starts a worker of its own; here that is another image.
 ENV PATH=/usr/bin HOME=/tmp LANG=C.UTF-8 LISTEN=0.0.0.0:5000 WORKERS=0 \
-    STORAGE_URL=file:/var/lib/segue DATABASE_URL=sqlite:/var/lib/segue/segue.db
+    STORAGE_URL=file:/var/lib/segue
+# Nothing about secrets here: a DATABASE_URL would win over DATABASE_URL_FILE. The default is a
+# SQLite file below the working directory.
 WORKDIR /var/lib/segue
 USER 10001:10001
 EXPOSE 5000

@@ -66,7 +66,7 @@ HEAD
 # docker-compose.yml hands on what it does not say itself: NAME without a value.
 awk -F ' [|] ' -v table="$table" '
     BEGIN {
-        split("LISTEN DATABASE_URL AMQP_URL STORAGE_URL AZURE_STORAGE_CONNECTION_STRING " \
+        split("LISTEN DATABASE_URL AMQP_URL STORAGE_URL AZURE_STORAGE_CONNECTION_STRING SECRET_KEY " \
               "TASK_MANAGER_URL WORKERS SLOTS WORKER_NAME HEALTH_SOCKET SEGUE_SUPERVISED", words, " ")
         for (i in words) said[words[i]] = 1
         program["manager"] = "task_manager"

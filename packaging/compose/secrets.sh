@@ -31,9 +31,11 @@ broker="amqp://segue:$(escape "$(cat $base/server/rabbitmq_password)")@rabbitmq:
 # The account that every Azurite has, with the key that its manual prints; it is no secret.
 azurite='DefaultEndpointsProtocol=http;AccountName=devstoreaccount1;AccountKey=Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==;BlobEndpoint=http://azurite:10000/devstoreaccount1;'
 keep "$base/manager/database_url" $manager "$database"
+keep "$base/manager/secret_key" $manager "$(random)"
 for who in manager worker; do
     keep "$base/$who/amqp_url" "${!who}" "$broker"
-    keep "$base/$who/azure_storage_connection_string" "${!who}" "$azurite"
+    keep "$base/$who/azurite_connection_string" "${!who}" "$azurite"
+    keep "$base/$who/azure_storage_connection_string" "${!who}" '' # none unless you bring one
 done
 keep "$base/grafana/admin_password" $grafana "$(random)"
 chmod 755 $base/server $base/manager $base/worker $base/grafana

@@ -7,7 +7,6 @@
 # with that package's copyright and its entry in dpkg's status, so that scanners know it, and
 # is listed in the SBOM. Everything bears the date SOURCE_DATE_EPOCH.
 set -euo pipefail
-shopt -s nullglob
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$here/../../build/bin
 [ $# -ge 2 ] || { sed -n '2,/^$/s/^# \{0,1\}//p' "$0" >&2 && exit 2; }
@@ -61,14 +60,10 @@ take_program() {
     take_libraries "$bin/$1"
 }
 
-# git as clone and archive need it: its own commands are the one program under other names,
-# what speaks HTTP is not. Its scripts want a shell, and none of them is needed.
+# git as clone and archive need it: its own commands are all in the one program, what speaks
+# HTTP is not. Its scripts want a shell, and none of them is needed.
 take_git() {
-    local name
     take /usr/bin/git
-    for name in /usr/lib/git-core/*; do
-        [ "$(realpath "$name")" != /usr/bin/git ] || take "$name"
-    done
     take /usr/bin/git-upload-pack
     take /usr/lib/git-core/git-remote-http
     take /usr/lib/git-core/git-remote-https
@@ -90,7 +85,7 @@ done
 # Loaded by name while running: how to prove who one is to MySQL.
 if [ -n "$(find "$root/usr/lib" -name 'libmariadb.so*')" ]; then
     for name in /usr/lib/*/libmariadb3/plugin/{caching_sha2_password,sha256_password,client_ed25519,mysql_clear_password}.so; do
-        take "$name"
+        [ ! -e "$name" ] || take "$name"
     done
 fi
 mkdir -p "$root/etc/ssl/certs" "$root/usr/lib/ssl"

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import load as loads
-from smoke import Client, check
+from smoke import Client, check, make_csv
 from stack import Stack, run, wait_until
 
 ROOT = str(Path(__file__).resolve().parents[2])
@@ -49,6 +49,8 @@ class Drive:
         self.stack.wait_healthy("data_processor")
         took = time.monotonic() - began
         assert self.client.once("GET", "/readyz").status == 200
+        said = run("docker", "logs", self.stack.ids("task_manager")[0])
+        assert "store=mysql broker=rabbitmq" in said.stdout + said.stderr, said
         check(self.client)
         self.before = {task["id"] for task in loads.list_tasks(self.client)}
         self.load = loads.Load(self.client).start()
@@ -202,6 +204,26 @@ class Drive:
             assert answer["status"] == "success", (query, answer)
         return f"{len(rules)} rules, {len(asked)} queries of the board"
 
+    def azure(self):
+        """blob storage instead of the shared folder"""
+        storage = {"settings": {"STORAGE_URL": "azure:segue", "AZURE_CONNECTION": "azurite_connection_string"},
+                   "profiles": ("azure",)}
+        image = "mcr.microsoft.com/azure-storage/azurite:3.35.0"
+        known = run("docker", "run", "--rm", "segue/task-manager", "--storage-url", "azure:segue",
+                    "--azure-storage-connection-string", "x", "--check-config", check=False).stderr
+        if "azure" in known and "unknown" in known or "file:DIR" in known:
+            return "left out: these programs know no azure"
+        if run("docker", "image", "inspect", image, check=False).returncode != 0:
+            return "left out: there is no image of Azurite"
+        self.stack.up(**storage)
+        self.all_well()
+        more = [make_csv(rows, rows) for rows in (1, 1000, 100000)]
+        found = {self.client.upload(content): totals for content, totals in more}
+        for task_id, totals in found.items():
+            assert self.client.wait_end(task_id)["status"] == "DONE"
+            assert self.client.download(task_id) == totals, "wrong bytes from blob storage"
+        return "Azurite"
+
     def end(self):
         """every accepted task has ended once, with the right bytes"""
         self.load.stop()
@@ -253,7 +275,7 @@ class Drive:
 
 
 STEPS = ("up", "sealed", "secrets", "scale", "kill_data_processor", "kill_task_manager",
-         "kill_rabbitmq", "kill_mysql", "drained", "restart", "proxy", "observe", "end")
+         "kill_rabbitmq", "kill_mysql", "drained", "restart", "proxy", "observe", "end", "azure")
 
 
 def main():

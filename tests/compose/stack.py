@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 
 
@@ -35,8 +36,9 @@ class Stack:
     """`compose` is the command as words, `settings` what .env would say."""
 
     def __init__(self, compose, project, root, settings):
+        self.no_env = tempfile.NamedTemporaryFile(prefix="segue-env-")  # instead of somebody's .env
         self.command = [*compose, "-p", project, "-f", f"{root}/docker-compose.yml",
-                        "--project-directory", root]
+                        "--project-directory", root, "--env-file", self.no_env.name]
         self.project, self.settings = project, settings
 
     def compose(self, *words, **more):

@@ -126,6 +126,13 @@ class Images(unittest.TestCase):
                 if target != "taskctl":
                     self.assertRegex(stage, r'HEALTHCHECK .*CMD \["\w+", "health"\]')
 
+    def test_no_image_says_what_a_file_with_a_secret_is_to_say(self):
+        names = re.findall(r', "([A-Z_]+)", "--[a-z-]+", "[^"]*", \d+, \d+, 1,',
+                           (ROOT / "common/base/config.def").read_text())
+        self.assertIn("DATABASE_URL", names)
+        for name in names:
+            self.assertNotIn(f"{name}=", self.text)
+
     def test_each_target_is_a_service(self):
         targets = {s["build"]["target"] for s in SERVICES.values() if "build" in s}
         self.assertEqual(targets, set(self.stages) - {"tools", "build", "pack"})
