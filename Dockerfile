@@ -79,8 +79,9 @@ LABEL org.opencontainers.image.title="Segue task_manager" \
       org.opencontainers.image.revision="${REVISION}"
 
 # --- profile test of docker-compose.yml: uploads, and looks at what comes back ---
-FROM tools AS test
-RUN /src/scripts/packages.sh image-test && rm -rf /var/lib/apt/lists/*
+FROM ${DEBIAN_IMAGE} AS test
+COPY scripts/packages.sh /tmp/
+RUN /tmp/packages.sh image-test && rm -rf /var/lib/apt/lists/*
 COPY tests/compose/*.py /tests/
 USER 10001:10001
 ENV TASK_MANAGER_URL=http://task_manager:5000
