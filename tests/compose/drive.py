@@ -90,7 +90,7 @@ class Drive:
         done = run("docker", "exec", manager, "task_manager", "--check-config")
         assert "***" in done.stdout and "segue:" not in done.stdout, done.stdout
         mounts = {m["Name"].split("_", 1)[1] for m in self.stack.inspect(worker)["Mounts"] if "Name" in m}
-        assert mounts == {"storage", "secrets_worker"}, mounts
+        assert mounts == {"storage", "scratch", "secrets_worker"}, mounts
 
     def scale(self):
         """four workers share the work; three of them go and hand back what they had"""
