@@ -130,7 +130,7 @@ int pipeline_new(struct orchestrator *o, const char *name, const char *metadata,
                  ? handle_new(o, &first, &p, err)
                  : pipeline_err_set(err, -PIPELINE_E_NO_MEMORY, "no memory for a pipeline");
     }
-    if (!rc) {
+    if (p) { /* as is rc == 0, but the compiler sees it */
         p->steps = calloc(records.count - 1, sizeof *p->steps);
         p->step_count = p->steps ? records.count - 1 : 0;
         if (!p->steps)

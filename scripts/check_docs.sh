@@ -10,8 +10,9 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 mkdir -p "$copy/docs" "$copy/packaging"
 cp docs/config.md "$copy/docs/"
+cp docker-compose.yml "$copy/"
 scripts/gen_docs.sh "$bin" "$copy"
-for page in docs/config.md packaging/segue.env.example; do
+for page in docs/config.md packaging/segue.env.example .env.example docker-compose.yml; do
     diff -u "$page" "$copy/$page" >&2 || {
         echo "docs: $page is out of date; run scripts/gen_docs.sh $bin" >&2
         exit 1

@@ -7,7 +7,9 @@
 # build: to compile the programs; run: to try them with run.sh; package: to make the Debian
 # package; trees: to try it and run.sh in a fresh Debian (tests/packaging); test: to compile and
 # run all tests and checks; bench and throughput: what tests/bench/csv/run and
-# tests/bench/throughput/run compare with. Names hold for Debian 12 and 13; of "a|b" either will do. Installs with apt-get
+# tests/bench/throughput/run compare with; image and image-test: what the Dockerfile packs on top
+# of build; compose: to run tests/compose. Names hold for Debian 12 and 13; of "a|b" either will
+# do. Installs with apt-get
 # as root or through sudo, and does nothing at all when everything is there.
 set -euo pipefail
 
@@ -20,13 +22,16 @@ declare -A groups=(
     [package]="dpkg-dev file"
     [trees]="debootstrap systemd-container"
     [test]="libcmocka-dev curl git ca-certificates openssl mariadb-server-core
-        mariadb-client-core rabbitmq-server npm|nodejs patch python3 perl clang clang-format
-        sqlite3"
+        mariadb-client-core rabbitmq-server npm|nodejs patch python3 python3-yaml
+        perl clang clang-format sqlite3"
     [bench]="libcmocka-dev python3 npm|nodejs miller"
     [throughput]="libcmocka-dev python3 mariadb-server-core mariadb-client-core rabbitmq-server
         sqlite3 npm|nodejs redis-server postgresql python3-celery python3-sqlalchemy
         python3-mysqldb"
     [cluster]="python3 mariadb-server galera-4 rsync rabbitmq-server haproxy"
+    [image]="binutils ca-certificates openssl git"
+    [image-test]="python3"
+    [compose]="docker.io docker-compose iptables debootstrap python3 python3-yaml"
 )
 
 say() { printf 'packages.sh: %s\n' "$*" >&2; }

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "notify.h"
 #include "routes.h"
+#include "startup.h"
 #include "supervisor.h"
 
 enum {
@@ -112,10 +113,8 @@ static int app_start(struct app *a, struct err *err)
             container_store_open(a->objects, c->azure_connection, &a->containers, err),
             "AZURE_STORAGE_CONNECTION_STRING", err);
     if (!rc)
-        rc = of_setting(store_open(c->database_url, connections, &a->store, err),
-                        "DATABASE_URL", err);
-    if (!rc)
-        rc = store_upgrade(a->store, err);
+        rc =
+            of_setting(startup_open_store(c, connections, &a->store, err), "DATABASE_URL", err);
     FAILPOINT(manager_opened);
     if (!rc)
         rc = of_setting(
@@ -280,6 +279,8 @@ int app_run(const struct config *config, struct err *err)
         serve_signals(&a, &signals);
     }
     app_stop(&a);
+    if (rc == -E_CANCELLED)
+        return 0; /* asked to end before it had begun */
     if (!rc)
         log_info("manager.stopped", LOG_I("pid", getpid()));
     return rc;

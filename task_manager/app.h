@@ -20,6 +20,12 @@ int app_run(const struct config *config, struct err *err);
  * the setting. */
 int app_check(const struct config *config, struct err *err);
 
+/* `task_manager health`: asks the task manager that runs with these settings, at the first
+ * address of LISTEN, whether work can be accepted (/readyz), and prints its answer. 0 when it
+ * can; -E_BAD_STATE when it says no or does not answer within 5 s; -E_BAD_VALUE for an address
+ * that cannot be asked. */
+int app_health(const struct config *config, struct err *err);
+
 /* `task_manager db …`: writes what it has to say to stdout. E_BAD_VALUE for another word. */
 int app_db(const struct config *config, const char *command, struct err *err);
 

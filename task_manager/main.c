@@ -17,6 +17,8 @@ static void print_help(void)
     config_help(CONFIG_MANAGER, &flags);
     printf("task_manager: accepts tasks over HTTP, keeps them, hands them to workers\n\n"
            "usage: task_manager [flags]               serve until SIGTERM\n"
+           "       task_manager [flags] health        can the one that runs accept work? exits "
+           "0 or 1\n"
            "       task_manager [flags] db upgrade    bring the database to this version\n"
            "       task_manager [flags] db downgrade  undo the latest migration\n"
            "       task_manager [flags] db current    show the database's version\n"
@@ -75,6 +77,8 @@ static int run(const struct config *c, int argc, char **argv, struct err *err)
     if (c->arg_first == argc)
         return app_run(c, err);
     app_hold_signals(false); /* short commands end as others do */
+    if (strcmp(argv[c->arg_first], "health") == 0 && c->arg_first + 1 == argc)
+        return app_health(c, err);
     if (strcmp(argv[c->arg_first], "db") == 0 && c->arg_first + 2 == argc)
         return app_db(c, argv[c->arg_first + 1], err);
     return err_set(err, -E_BAD_VALUE, "'%.100s' is no command", argv[c->arg_first]);

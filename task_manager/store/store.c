@@ -57,6 +57,14 @@ int store_check_url(const char *url, struct err *err)
     return ops ? ops->check_url(url, err) : -E_BAD_VALUE;
 }
 
+bool store_is_remote(const char *url)
+{
+    struct err ignored = ERR_INIT;
+    const struct store_ops *ops = find_backend(url, &ignored);
+
+    return ops && ops->is_remote;
+}
+
 int store_open(const char *url, int connections, struct store **ret, struct err *err)
 {
     const struct store_ops *ops = find_backend(url, err);

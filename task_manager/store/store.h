@@ -28,6 +28,8 @@ struct store;
 
 /* Is `url` one that store_open could try? E_BAD_VALUE says what is wrong; nothing is opened. */
 int store_check_url(const char *url, struct err *err);
+/* Does `url` name a server, which may come up later than this program does? */
+bool store_is_remote(const char *url);
 
 /* Opens "sqlite:PATH" (directories are made; PATH.lock keeps other processes out: they get
  * -E_UNAVAILABLE) or "mysql://user:password@host:port/database" (parts percent-encoded;

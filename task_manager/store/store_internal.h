@@ -44,6 +44,7 @@ int migrate_down(const struct migration_list *list, const struct migration_drive
  * failure, so it sets every output anew. All methods are required. */
 struct store_ops {
     const char *name, *scheme;
+    bool is_remote; /* a server of its own, which may come up later than we do */
     const struct migration_list *migrations;
     int (*check_url)(const char *url, struct err *err);
     int (*open)(const char *url, int connections, struct store **ret, struct err *err);

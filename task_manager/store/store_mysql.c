@@ -248,6 +248,7 @@ static int my_version(struct store *base, int *ret_version, struct err *err)
 const struct store_ops store_mysql_ops = {
     .name = "mysql",
     .scheme = "mysql://",
+    .is_remote = true,
     .migrations = &migrations_mysql,
     .check_url = my_check_url,
     .open = my_store_open,

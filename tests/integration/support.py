@@ -305,7 +305,8 @@ class Manager(Program):
         self.queue = f"it-{secrets.token_hex(4)}"
         defaults = {"LISTEN": "127.0.0.1:0", "STORAGE_URL": f"file:{cwd}/store", "WORKERS": 0,
                     "QUEUES": self.queue, "MIN_FREE_BYTES": "1M", "RETRY_BASE": "10ms",
-                    "POLL": "200ms", "STOP_GRACE": "1s", "LOG_LEVEL": "debug"}
+                    "POLL": "200ms", "STOP_GRACE": "1s", "LOG_LEVEL": "debug",
+                    "STARTUP_WAIT": "0s"}
         if "DATABASE_URL" not in settings:
             defaults["DATABASE_URL"] = fresh_database(owner, cwd)
         if BACKEND == "mysql":
@@ -316,13 +317,18 @@ class Manager(Program):
 
     def start(self):
         """Starts it, again on the same port when it ran before, and waits until it is ready."""
+        self.start_unready()
+        wait_until(lambda: self.get("/readyz").status == 200, "the manager to be ready")
+        return self
+
+    def start_unready(self):
+        """The same for one that serves, but says on /readyz that it accepts no work."""
         before = self.log().count("manager.ready") if self.log_path.exists() else 0
         self.launch()
         log = self.wait_log("manager.ready", before + 1)
         host, port = re.findall(r"manager\.ready address=([\d.]+):(\d+)", log)[-1]
         self.address = (host, int(port))
         self.settings["LISTEN"] = f"{host}:{port}"
-        wait_until(lambda: self.get("/readyz").status == 200, "the manager to be ready")
         return self
 
     @property

@@ -40,6 +40,38 @@ def post_later(owner, manager):
     return sock
 
 
+class HealthCommand(Case):
+    """`task_manager health`, for whoever watches over the process."""
+
+    def health(self, manager, **settings):
+        return run("task_manager", "health", cwd=manager.cwd, **{**manager.settings, **settings})
+
+    def test_it_says_yes_while_work_is_accepted_and_no_once_it_is_not(self):
+        manager = Manager(self).start()
+        done = self.health(manager)
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertEqual(json.loads(done.stdout)["status"], "ready")
+        port = manager.address[1]
+        done = self.health(manager, LISTEN=f"0.0.0.0:{port},127.0.0.1:1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        manager.stop()
+        done = self.health(manager)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(str(port), done.stderr.decode())
+
+    def test_a_manager_that_cannot_accept_work_is_told_apart(self):
+        manager = Manager(self, MIN_FREE_BYTES="500T").start_unready()
+        done = self.health(manager)
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn("503", done.stderr.decode())
+        self.assertIn('"disk":"low"', done.stderr.decode())
+
+    def test_an_address_that_cannot_be_asked_is_wrong_use(self):
+        done = run("task_manager", "health", cwd=temp_dir(self), LISTEN="127.0.0.1:0")
+        self.assertEqual(done.returncode, 2, done.stderr)
+        self.assertIn("LISTEN", done.stderr.decode())
+
+
 class FirstStart(Case):
     @only_on("sqlite", "without configuration it is SQLite")
     def test_without_any_configuration_it_works_in_an_empty_folder(self):
@@ -147,11 +179,32 @@ class Settings(Case):
 
     @only_on("mysql", "a SQLite file is made when it is missing")
     def test_a_database_that_is_away_ends_with_111_and_a_sentence(self):
-        done = run("task_manager", cwd=self.folder, LISTEN="127.0.0.1:0",
+        done = run("task_manager", cwd=self.folder, LISTEN="127.0.0.1:0", STARTUP_WAIT="300ms",
                    DATABASE_URL="mysql://segue:verysecret@127.0.0.1:1/segue")
         self.assertEqual(done.returncode, 111, done.stderr)
         self.assertIn("127.0.0.1", done.stderr.decode())
         self.assertNotIn("verysecret", done.stderr.decode())
+
+    @only_on("mysql", "a SQLite file is made when it is missing")
+    def test_a_start_waits_for_a_database_that_comes_up_later(self):
+        manager = Manager(self, STARTUP_WAIT="2m")
+        proxy = Proxy(self, manager.settings["DATABASE_URL"])
+        manager.settings["DATABASE_URL"] = proxy.url
+        proxy.cut()
+        manager.launch()
+        manager.wait_log("manager.waiting")
+        self.assertTrue(manager.is_alive())
+        proxy.mend()
+        manager.wait_log("manager.ready")
+
+    @only_on("mysql", "a SQLite file is made when it is missing")
+    def test_a_start_that_waits_for_its_database_ends_well_when_asked_to(self):
+        manager = Manager(self, STARTUP_WAIT="1h",
+                          DATABASE_URL="mysql://segue:verysecret@127.0.0.1:1/segue").launch()
+        log = manager.wait_log("manager.waiting")
+        self.assertIn("127.0.0.1", log)
+        self.assertNotIn("verysecret", log)
+        manager.stop()
 
     @only_on("sqlite", "a MySQL database may have many managers")
     def test_a_second_manager_on_the_same_file_is_refused(self):
