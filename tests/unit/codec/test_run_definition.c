@@ -281,6 +281,16 @@ static void secrets_are_hidden_wherever_they_stand(void **state)
     text = run_def_hide(d, input, "a table is no secret, hunter22 is");
     assert_string_equal(text, "a table is no secret, ***2 is");
     free(text);
+    /* What was cut may end with its beginning; a short text was not cut. */
+    text = run_def_hide(d, input, "hunte");
+    assert_string_equal(text, "hunte");
+    free(text);
+    char cut[128] = "";
+    snprintf(cut, sizeof cut, "%0110d hunter2 hunte", 0);
+    text = run_def_hide(d, input, cut);
+    assert_null(strstr(text, "hunt"));
+    assert_string_equal(text + 110, " *** ***");
+    free(text);
     text = run_def_hide_json(d, input,
                              "{\"x\":[\"hunter2\",\"ab\",\"abc\",1,null],\"y\":{\"z\":"
                              "\"-hunter2\"}}");
