@@ -190,6 +190,31 @@ static char *result_text(const struct export *e, const struct artifact *manifest
     return buf_ok(&e->listed) ? buf_steal(&b) : (buf_release(&b), NULL);
 }
 
+/* While an upload is under way, or after one that failed, the container's note is that of
+ * blob_upload: what is in it is of no commit. */
+static int read_commit(struct export *e, char ret[CONTAINER_COMMIT_MAX], struct err *err)
+{
+    static const char *const marks[] = {"created-", "updating-"};
+    int rc = container_commit(e->container, ret, err);
+
+    for (size_t i = 0; rc == 0 && i < sizeof marks / sizeof marks[0]; i++)
+        if (strncmp(ret, marks[i], strlen(marks[i])) == 0)
+            ret[0] = '\0';
+    return rc;
+}
+
+/* What was read while somebody else has begun to upload may be of two commits. */
+static int check_commit(struct export *e, struct err *err)
+{
+    char now[CONTAINER_COMMIT_MAX];
+    int rc = e->commit[0] ? read_commit(e, now, err) : 0;
+
+    if (rc || !e->commit[0] || strcmp(now, e->commit) == 0)
+        return rc;
+    return err_set(err, -E_UNAVAILABLE, "container '%s' was uploaded to meanwhile",
+                   container_name(e->container));
+}
+
 static int run_on(struct export *e, struct report *ret, struct err *err)
 {
     struct artifact manifest;
@@ -200,6 +225,8 @@ static int run_on(struct export *e, struct report *ret, struct err *err)
         rc = objstore_put_begin(e->context->store, key, &e->manifest, err);
     if (rc == 0)
         rc = write_files(e, err);
+    if (rc == 0)
+        rc = check_commit(e, err);
     if (rc == 0) {
         rc = objstore_put_commit_free(e->manifest, &manifest, err);
         e->manifest = NULL;
@@ -219,7 +246,7 @@ static int open_container(struct export *e, struct err *err)
     int rc = container_open(e->context->containers, name, &e->container, err);
 
     if (rc == 0)
-        rc = container_commit(e->container, e->commit, err);
+        rc = read_commit(e, e->commit, err);
     if (rc == -E_NOT_FOUND)
         return err_set(err, -E_NOT_FOUND, "there is no container '%s'", name);
     return rc;
