@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "utf8.h"
+
 static const struct {
     const char *name;
     enum err_class class;
@@ -39,6 +41,19 @@ static void trim_partial_utf8(char *text)
     }
 }
 
+/* A sentence quotes what came from outside, and a "%.60s" cuts it anywhere: nobody can show or
+ * store half a character. */
+static void mend_utf8(char *text)
+{
+    size_t len = strlen(text), n;
+
+    for (size_t at = 0; at < len; at += n ? n : 1) {
+        n = utf8_char(text + at, len - at);
+        if (n == 0)
+            text[at] = '?';
+    }
+}
+
 int err_set(struct err *err, int code, const char *fmt, ...)
 {
     if (err) {
@@ -50,6 +65,7 @@ int err_set(struct err *err, int code, const char *fmt, ...)
         err->code = code;
         if (len >= (int)sizeof err->text)
             trim_partial_utf8(err->text);
+        mend_utf8(err->text);
         errno = saved;
     }
     return code;

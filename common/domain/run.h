@@ -40,6 +40,7 @@ struct run {
     struct task_error error;
     char *definition;       /* JSON, frozen at the start; heap; NULL in lists */
     char *input;            /* JSON object with defaults filled in and with secrets; heap */
+    bool has_lost_secrets;  /* input was encrypted with a key that is gone, and reads {} */
     struct run_step *steps; /* heap; NULL in lists */
     size_t step_count;
 };

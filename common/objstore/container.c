@@ -92,7 +92,7 @@ int container_remove(struct container *c, struct err *err)
     return c->store->ops->remove(c, err);
 }
 
-int container_set_commit(struct container *c, const char *commit, struct err *err)
+int container_check_commit(const char *commit, struct err *err)
 {
     static const char allowed[] =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
@@ -100,7 +100,14 @@ int container_set_commit(struct container *c, const char *commit, struct err *er
 
     if (len >= CONTAINER_COMMIT_MAX || strspn(commit, allowed) != len)
         return err_set(err, -E_BAD_VALUE, "'%.100s' is no name of a commit", commit);
-    return c->store->ops->set_commit(c, commit, err);
+    return 0;
+}
+
+int container_set_commit(struct container *c, const char *commit, struct err *err)
+{
+    int rc = container_check_commit(commit, err);
+
+    return rc ? rc : c->store->ops->set_commit(c, commit, err);
 }
 
 int container_commit(struct container *c, char ret_commit[CONTAINER_COMMIT_MAX],

@@ -89,6 +89,9 @@ int container_exists(struct container *c, struct err *err);
  * taken for some 30 s. */
 int container_remove(struct container *c, struct err *err);
 
+/* E_BAD_VALUE for what cannot be the note of a commit. Pure. */
+int container_check_commit(const char *commit, struct err *err);
+
 /* The commit that the blobs came from: a note for whoever reads them; "" when there is none.
  * -E_NOT_FOUND without the container. */
 int container_set_commit(struct container *c, const char *commit, struct err *err);

@@ -14,7 +14,7 @@
 #include "fs.h"
 #include "sha256.h"
 
-enum { NONCE_BYTES = 12, TAG_BYTES = 16, PLAIN_MAX = 64 * 1024, HEX_LEN = 64 };
+enum { NONCE_BYTES = 12, TAG_BYTES = 16, PLAIN_MAX = 1024 * 1024, HEX_LEN = 64 };
 
 static const char hex_digits[] = "0123456789abcdef";
 
@@ -63,6 +63,11 @@ void seal_wipe(void *bytes, unsigned long len)
 bool seal_is_sealed(const char *text)
 {
     return strncmp(text, SEAL_PREFIX, sizeof SEAL_PREFIX - 1) == 0;
+}
+
+bool seal_is_whole(const char *params)
+{
+    return strncmp(params, SEAL_WHOLE_PREFIX, sizeof SEAL_WHOLE_PREFIX - 1) == 0;
 }
 
 int seal_key_of(const char *password, struct seal_key *ret, struct err *err)

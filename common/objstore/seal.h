@@ -33,6 +33,11 @@ char *seal_open(const struct seal_key *key, const char *context, const char *sea
 
 bool seal_is_sealed(const char *text);
 
+/* Params of a task that are sealed as a whole: a JSON object of one member. */
+#define SEAL_WHOLE_PREFIX "{\"sealed\":\"" SEAL_PREFIX
+#define SEAL_WHOLE_SUFFIX "\"}"
+bool seal_is_whole(const char *params);
+
 /* Overwrites a secret in memory, also where the compiler sees no use in it. */
 void seal_wipe(void *bytes, unsigned long len);
 

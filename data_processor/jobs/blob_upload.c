@@ -94,8 +94,11 @@ static int read_params(struct blob_upload *u, struct err *err)
         snprintf(u->container, sizeof u->container, "%s", name);
     else if (!rc && !name_container(u))
         rc = err_set(err, -E_BAD_INPUT, "'%.300s' gives no name for a container", path);
+    const char *commit = params_word(params, "commit", "");
+    if (!rc) /* before anything is sent */
+        rc = container_check_commit(commit, err);
     u->prune = params_bool(params, "prune", false);
-    snprintf(u->commit, sizeof u->commit, "%s", params_word(params, "commit", ""));
+    snprintf(u->commit, sizeof u->commit, "%s", commit);
     u->files = u->bytes = -1;
     params_close(params);
     return rc;

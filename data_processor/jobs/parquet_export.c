@@ -201,6 +201,39 @@ static char *result_text(const struct export *e, const struct artifact *manifest
     return buf_ok(&e->listed) ? buf_steal(&b) : (buf_release(&b), NULL);
 }
 
+/* While blob_upload is at work, or has failed, its note stands there: blobs of no one commit.
+ */
+static bool is_note(const char *commit)
+{
+    const char *dash = strchr(commit, '-');
+
+    return dash && id_is_valid(dash + 1) &&
+           (strncmp(commit, "created-", 8) == 0 || strncmp(commit, "updating-", 9) == 0);
+}
+
+/* While an upload is under way, or after one that failed, the container's note is that of
+ * blob_upload: what is in it is of no commit. */
+static int read_commit(struct export *e, char ret[CONTAINER_COMMIT_MAX], struct err *err)
+{
+    int rc = container_commit(e->container, ret, err);
+
+    if (rc == 0 && is_note(ret))
+        ret[0] = '\0';
+    return rc;
+}
+
+/* What was read while somebody else has begun to upload may be of two commits. */
+static int check_commit(struct export *e, struct err *err)
+{
+    char now[CONTAINER_COMMIT_MAX];
+    int rc = e->commit[0] ? read_commit(e, now, err) : 0;
+
+    if (rc || !e->commit[0] || strcmp(now, e->commit) == 0)
+        return rc;
+    return err_set(err, -E_UNAVAILABLE, "container '%s' was uploaded to meanwhile",
+                   container_name(e->container));
+}
+
 static int run_on(struct export *e, struct report *ret, struct err *err)
 {
     struct artifact manifest;
@@ -211,6 +244,8 @@ static int run_on(struct export *e, struct report *ret, struct err *err)
         rc = objstore_put_begin(e->context->store, key, &e->manifest, err);
     if (rc == 0)
         rc = write_files(e, err);
+    if (rc == 0)
+        rc = check_commit(e, err);
     if (rc == 0) {
         rc = objstore_put_commit_free(e->manifest, &manifest, err);
         e->manifest = NULL;
@@ -224,25 +259,13 @@ static int run_on(struct export *e, struct report *ret, struct err *err)
     return 0;
 }
 
-/* While blob_upload is at work, or has failed, its note stands there: blobs of no one commit.
- */
-static bool is_note(const char *commit)
-{
-    const char *dash = strchr(commit, '-');
-
-    return dash && id_is_valid(dash + 1) &&
-           (strncmp(commit, "created-", 8) == 0 || strncmp(commit, "updating-", 9) == 0);
-}
-
 static int open_container(struct export *e, struct err *err)
 {
     const char *name = params_word(e->params, "container", "");
     int rc = container_open(e->context->containers, name, &e->container, err);
 
     if (rc == 0)
-        rc = container_commit(e->container, e->commit, err);
-    if (rc == 0 && is_note(e->commit))
-        e->commit[0] = '\0';
+        rc = read_commit(e, e->commit, err);
     if (rc == -E_NOT_FOUND)
         return err_set(err, -E_NOT_FOUND, "there is no container '%s'", name);
     return rc;

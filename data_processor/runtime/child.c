@@ -18,6 +18,7 @@
 #include "keeper.h"
 #include "lines.h"
 #include "runtime.h"
+#include "seal.h"
 #include "strays.h"
 
 enum { PROGRESS_EVERY_MS = 100, PROGRESS_LINE_MAX = 160, STRAYS_PATIENCE_MS = 1000 };
@@ -173,6 +174,13 @@ static void run_job(const struct child_options *o, const struct work *work, stru
     };
     struct err err = ERR_INIT;
 
+    if (job && work->params && seal_is_whole(work->params)) {
+        ret->outcome = ATTEMPT_FAILED;
+        err_set(&err, -E_BAD_INPUT,
+                "the params were encrypted with another SECRET_KEY: start the run anew");
+        job_error_from(&err, &ret->error);
+        return;
+    }
     if (job) {
         ret->outcome = job->run(&context, ret) == 0 ? ATTEMPT_DONE : ATTEMPT_FAILED;
         return;

@@ -49,14 +49,15 @@ static json_t *step_to_json(const struct run_def *d, const struct run *r, size_t
 {
     const struct run_step *s = &r->steps[index];
     const struct run_def_step step = run_def_step(d, index);
+    bool is_shown = !r->has_lost_secrets; /* else nobody can say what in them was secret */
 
-    return json_pack("{s:s,s:s,s:s,s:s,s:o,s:i,s:i,s:o,s:o,s:o,s:o,s:o}", "name", s->name,
-                     "type", step.type, "queue", step.queue, "status",
-                     task_state_name(s->state), "task_id", text_or_null(s->task_id), "tries",
-                     s->tries, "attempts", s->attempts, "started_at",
-                     time_to_json(s->started_ms), "finished_at", time_to_json(s->finished_ms),
-                     "params", object_or_null(s->params), "output", object_or_null(s->output),
-                     "error", error_to_json(&s->error));
+    return json_pack(
+        "{s:s,s:s,s:s,s:s,s:o,s:i,s:i,s:o,s:o,s:o,s:o,s:o}", "name", s->name, "type", step.type,
+        "queue", step.queue, "status", task_state_name(s->state), "task_id",
+        text_or_null(s->task_id), "tries", s->tries, "attempts", s->attempts, "started_at",
+        time_to_json(s->started_ms), "finished_at", time_to_json(s->finished_ms), "params",
+        object_or_null(is_shown ? s->params : NULL), "output",
+        object_or_null(is_shown ? s->output : NULL), "error", error_to_json(&s->error));
 }
 
 /* How far the task of the running step is; one that is gone has nothing to tell. */
@@ -216,7 +217,9 @@ int run_hide_task(const struct api *api, const struct task *t, json_t **object, 
     if (!*object || !t->run_id[0])
         return 0;
     rc = service_run_get(api->service, t->run_id, &r, &why);
-    if (rc == -E_NOT_FOUND) { /* nobody can say any more what was secret */
+    if (rc == -E_NOT_FOUND || (!rc && r.has_lost_secrets)) {
+        /* nobody can say any more what was secret */
+        run_release(&r);
         json_object_set_new(*object, "params", json_null());
         json_object_set_new(*object, "result", json_null());
         return 0;

@@ -57,7 +57,7 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
                               : err_set(err, -E_NO_MEMORY, "no memory for a claim");
     for (size_t i = 0; !rc && i < count; i++) {
         work_from_claimed(&claimed[i], claim.lease_ms, &items[i]);
-        secrets_open(s, items[i].type, &items[i].params);
+        secrets_open(s, items[i].task_id, items[i].type, &items[i].params);
         task_release(&claimed[i].task);
         metric_add(METRIC_TASKS_CLAIMED, 1);
         log_debug("task.claimed", LOG_S("task_id", items[i].task_id),

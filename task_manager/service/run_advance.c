@@ -372,7 +372,10 @@ int runs_hide_error(struct service *s, const char *run_id, struct task_error *er
         return 0;
     if (!rc)
         rc = run_definition_of(&r, &def, err);
-    if (!rc && run_def_has_secrets(def)) {
+    if (!rc && r.has_lost_secrets) { /* nobody can say any more what was secret */
+        snprintf(error->message, sizeof error->message,
+                 "not shown: the secrets of the run were encrypted with another SECRET_KEY");
+    } else if (!rc && run_def_has_secrets(def)) {
         char *clean = run_def_hide(def, r.input, error->message);
         if (clean)
             snprintf(error->message, sizeof error->message, "%s", clean);

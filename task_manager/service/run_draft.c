@@ -55,12 +55,35 @@ static void fail_step(struct run_draft *d, const struct run_def *def, const stru
     d->change.detail = d->error.message;
 }
 
+/* A secret of the input may stand anywhere in the params, also by way of an output: then they
+ * are encrypted as a whole, for this task alone. */
+static int seal_params(struct service *s, struct run_draft *d, const struct run_def *def,
+                       const char *type, struct err *err)
+{
+    if (!run_def_has_secrets(def))
+        return secrets_seal(s, type, d->params, &d->sealed, err);
+    d->sealed = secrets_seal_whole(s, d->task.task.id, d->params, err);
+    return d->sealed ? 0 : err->code;
+}
+
+static int lost_secrets(struct run_draft *d, const struct run_def *def, const struct run *r,
+                        int index)
+{
+    struct err why = ERR_INIT;
+
+    err_set(&why, -E_BAD_INPUT,
+            "step '%s': the secrets of the run were encrypted with another SECRET_KEY",
+            r->steps[index].name);
+    fail_step(d, def, r, index, &why);
+    snprintf(d->error.code, sizeof d->error.code, "secrets_lost");
+    return 0;
+}
+
 static void fill_task(struct service *s, struct run_draft *d, const struct run_def_step *step,
                       const char *run_id)
 {
     struct task *t = &d->task.task;
 
-    id_new(t->id);
     snprintf(t->run_id, sizeof t->run_id, "%s", run_id);
     snprintf(t->type, sizeof t->type, "%s", step->type);
     snprintf(t->queue, sizeof t->queue, "%s", step->queue);
@@ -76,18 +99,21 @@ int run_draft_begin(struct service *s, struct run_draft *d, const struct run_def
 {
     struct run_def_step step = run_def_step(def, (size_t)index);
     struct err why = ERR_INIT;
-    int rc = run_def_bind(def, r, (size_t)index, &d->params, &d->shown, &why);
 
-    if (!rc) {
-        rc = submit_check_meaning(s->parts.config, step.type, d->params, &why);
-        if (!rc)
-            rc = secrets_seal(s, step.type, d->params, &d->sealed, &why);
-        if (rc)
-            err_wrap(&why, "step '%s'", step.name);
-    }
     d->change.at = index;
     d->change.step = r->steps[index].name;
     d->change.is_cancelling = false;
+    if (r->has_lost_secrets)
+        return lost_secrets(d, def, r, index);
+    id_new(d->task.task.id);
+    int rc = run_def_bind(def, r, (size_t)index, &d->params, &d->shown, &why);
+    if (!rc) {
+        rc = submit_check_meaning(s->parts.config, step.type, d->params, &why);
+        if (!rc)
+            rc = seal_params(s, d, def, step.type, &why);
+        if (rc)
+            err_wrap(&why, "step '%s'", step.name);
+    }
     if (rc == -E_BAD_INPUT || rc == -E_BAD_VALUE) {
         fail_step(d, def, r, index, &why);
         return 0;
@@ -141,9 +167,14 @@ int service_run_get(struct service *s, const char *id, struct run *ret, struct e
     char *opened = secrets_open_text(s, RUN_SEAL, ret->input, &why);
     free(ret->input);
     ret->input = opened;
-    if (opened)
+    if (!opened && why.code == -E_BAD_VALUE) { /* the run goes on as far as it can */
+        ret->has_lost_secrets = true;
+        ret->input = strdup("{}");
+        why.code = -E_NO_MEMORY;
+    }
+    if (ret->input)
         return 0;
-    run_release(ret); /* another manager may have the key */
+    run_release(ret);
     return err_set(err, why.code == -E_NO_MEMORY ? why.code : -E_UNAVAILABLE,
                    "the secrets of run %s cannot be opened: %s", id, why.text);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "buf.h"
 #include "log.h"
 #include "params.h"
 #include "seal.h"
@@ -101,13 +102,49 @@ int secrets_seal(struct service *s, const char *type, const char *params, char *
     return params_seal(type, params, seal, &c, ret_sealed, err);
 }
 
-void secrets_open(struct service *s, const char *type, char **params)
+char *secrets_seal_whole(struct service *s, const char *task_id, const char *params,
+                         struct err *err)
+{
+    struct buf text = BUF_INIT;
+    char *sealed = secrets_seal_text(s, task_id, params, err);
+
+    if (!sealed)
+        return NULL;
+    buf_append_str(&text, SEAL_WHOLE_PREFIX);
+    buf_append_str(&text, sealed + sizeof SEAL_PREFIX - 1);
+    buf_append_str(&text, SEAL_WHOLE_SUFFIX);
+    free(sealed);
+    if (buf_ok(&text))
+        return buf_steal(&text);
+    buf_release(&text);
+    err_set(err, -E_NO_MEMORY, "no memory to encrypt params");
+    return NULL;
+}
+
+static int open_whole(struct service *s, const char *task_id, const char *params,
+                      char **ret_opened, struct err *err)
+{
+    const size_t before = sizeof SEAL_WHOLE_PREFIX - sizeof SEAL_PREFIX;
+    size_t len = strlen(params) - before;
+    char *sealed = strndup(params + before, len - (sizeof SEAL_WHOLE_SUFFIX - 1));
+
+    *ret_opened = sealed ? secrets_open_text(s, task_id, sealed, err) : NULL;
+    if (!sealed)
+        err_set(err, -E_NO_MEMORY, "no memory to decrypt params");
+    free(sealed);
+    return *ret_opened ? 0 : err->code;
+}
+
+void secrets_open(struct service *s, const char *task_id, const char *type, char **params)
 {
     struct change c = {s, type};
     struct err why = ERR_INIT;
     char *opened = NULL;
+    int rc = *params && seal_is_whole(*params)
+                 ? open_whole(s, task_id, *params, &opened, &why)
+                 : params_unseal(type, *params, unseal, &c, &opened, &why);
 
-    if (params_unseal(type, *params, unseal, &c, &opened, &why) != 0) {
+    if (rc) {
         log_warn("secrets.not_opened", LOG_S("type", type), LOG_S("reason", why.text));
         return;
     }

@@ -172,7 +172,11 @@ char *secrets_open_text(struct service *s, const char *context, const char *seal
                         struct err *err);
 /* Opens them in *params (malloc'ed, may be NULL). Those that this server cannot open stay
  * sealed: the job will say so. */
-void secrets_open(struct service *s, const char *type, char **params);
+void secrets_open(struct service *s, const char *task_id, const char *type, char **params);
+/* The params of one task as a whole, as JSON again; secrets_open opens them. free() it; NULL
+ * with err set. */
+char *secrets_seal_whole(struct service *s, const char *task_id, const char *params,
+                         struct err *err);
 
 int claim_hub_new(struct service *s, struct claim_hub **ret, struct err *err);
 int claim_hub_start(struct claim_hub *hub, struct err *err);

@@ -149,11 +149,11 @@ class Observation(unittest.TestCase):
         self.assertEqual(used - METRICS, set())
 
     def test_every_alert_is_explained(self):
-        page = (ROOT / "docs/deploy.md").read_text()
+        page = (ROOT / "docs/operations.md").read_text()
         for rule in self.rules:
             with self.subTest(rule["alert"]):
                 self.assertIn(f"\n### {rule['alert']}\n", page)
-                self.assertEqual(rule["annotations"]["runbook"], f"docs/deploy.md#{rule['alert'].lower()}")
+                self.assertEqual(rule["annotations"]["runbook"], f"docs/operations.md#{rule['alert'].lower()}")
                 self.assertIn(rule["labels"]["severity"], ("page", "ticket"))
 
 

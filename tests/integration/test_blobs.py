@@ -153,6 +153,11 @@ class Uploads:
         key, _ = make_repository(self.manager, {b"a": b"1"})
         error = self.upload(key, "FAILED", container="No_Good")
         self.assertIn("No_Good", error["message"])
+        error = self.upload(key, "FAILED", commit='a","x":"')
+        self.assertIn("no name of a commit", error["message"])
+        result = self.upload(key)  # nothing was made, and nothing sent
+        self.forget(container_of(key))
+        self.assertEqual((result["existed"], result["sent_files"]), (False, 1))
 
 
 class Local(Uploads, Case):

@@ -58,6 +58,8 @@ class Whole(Repositories):
         self.assertEqual(download["files"], len(FILES))
         self.assertEqual(upload["container_name"], "owner-name")
         self.assertEqual(upload["commit"], download["commit"])
+        # An archive tells no commit, so it is passed on.
+        self.assertEqual(run["steps"][1]["params"]["commit"], download["commit"])
         self.assertTrue(self.parquet_files(), export)
         seen = [f"/v1/pipelines/runs/{run_id}", "/v1/pipelines/runs", "/v1/tasks"]
         seen += [f"/v1/tasks/{s['task_id']}" for s in run["steps"]]
@@ -69,6 +71,32 @@ class Whole(Repositories):
             place = self.manager.settings["DATABASE_URL"].removeprefix("sqlite:")
             with contextlib.closing(sqlite3.connect(place)) as database:
                 self.assertNotIn(TOKEN, "\n".join(database.iterdump()))
+
+    def test_an_export_knows_no_commit_while_the_container_is_uploaded_to(self):
+        commit = self.server.repository("owner/name").fill(FILES)
+        self.work()
+        run = self.wait(self.start(), "DONE")
+        self.assertIn(commit.encode(), self.manager.download(run["steps"][2]["task_id"]).body)
+        note = self.manager.storage / "containers/owner-name/info"
+        for mark in ("updating", "created"):  # as blob_upload leaves it when it is killed
+            note.write_text(f"commit={mark}-{run['steps'][1]['task_id']}\n")
+            task_id = self.manager.submit("parquet_export", queue="repository", params={
+                "container": "owner-name", "single_parquet": True})
+            self.manager.wait_status(task_id, "DONE")
+            content = self.manager.download(task_id).body
+            self.assertEqual(content[:4], b"PAR1")
+            self.assertNotIn(mark.encode() + b"-", content)
+            self.assertNotIn(commit.encode(), content)
+
+    def test_what_the_repository_no_longer_has_goes_with_prune_alone(self):
+        repository = self.server.repository("owner/name")
+        repository.fill({b"kept": b"1", b"dropped": b"2"})
+        self.work()
+        self.wait(self.start(), "DONE")
+        repository.fill({b"kept": b"3"})
+        for prune, files in ((False, 2), (True, 1)):
+            run = self.wait(self.start(prune=prune), "DONE")
+            self.assertEqual(run["steps"][2]["output"]["rows"], files, prune)
 
     def test_a_missing_token_fails_the_download_and_the_rest_never_begins(self):
         self.server.repository("owner/name").fill(FILES)

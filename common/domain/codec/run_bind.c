@@ -14,6 +14,7 @@ struct binding {
     json_t *input;
     json_t *outputs[RUN_STEPS_LIMIT]; /* read when needed */
     bool hides;
+    size_t bytes; /* put in so far: small texts may refer to large values many times */
     struct err *err;
     int rc;
 };
@@ -23,6 +24,17 @@ static void fail(struct binding *b, int code, const char *path, const char *sent
 {
     if (!b->rc)
         b->rc = err_set(b->err, code, "%.200s: '%.200s' %s", path, subject, sentence);
+}
+
+/* Larger than params may be: said before the memory for it is taken. */
+static void take_bytes(struct binding *b, const json_t *value, const char *path)
+{
+    b->bytes += json_is_string(value)
+                    ? json_string_length(value)
+                    : json_dumpb(value, NULL, 0, JSON_COMPACT | JSON_ENCODE_ANY);
+    if (b->bytes > RUN_TEXT_LIMIT && !b->rc)
+        b->rc = err_set(b->err, -E_BAD_INPUT, "%.200s: the params are larger than %d bytes",
+                        path, RUN_TEXT_LIMIT);
 }
 
 static json_t *output_of(struct binding *b, const char *name)
@@ -72,6 +84,8 @@ static json_t *value_of(struct binding *b, const struct piece *p, const char *pa
         fail(b, -E_BAD_INPUT, path,
              ref.kind == REF_STEP ? "is not in the output of that step" : "is not in the input",
              ref.copy);
+    if (value)
+        take_bytes(b, value, path);
     return json_incref(value);
 }
 
@@ -106,7 +120,7 @@ static json_t *bind_string(struct binding *b, const char *text, const char *path
 
     if (piece_is_all(text, &p))
         return value_of(b, &p, path, ret_absent);
-    while (!b->rc && (p = piece_next(&text)).kind != PIECE_END && out.len <= RUN_TEXT_LIMIT) {
+    while (!b->rc && (p = piece_next(&text)).kind != PIECE_END) {
         if (p.kind == PIECE_TEXT) {
             buf_append(&out, p.text, p.len);
             continue;
@@ -226,6 +240,7 @@ int run_def_bind(const struct run_def *d, const struct run *r, size_t index, cha
         rc = err_set(err, why.code == -E_NO_MEMORY ? -E_NO_MEMORY : -E_BAD_INPUT,
                      "step '%s': %s", d->steps[index].name, why.text);
     b.hides = true;
+    b.bytes = 0;
     if (!rc)
         rc = bind_params(&b, index, ret_shown);
     if (!rc)

@@ -21,6 +21,8 @@ void complain(struct complaints *c, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     err_set(&one, -E_BAD_VALUE, "%s%s", c->prefix, text); /* cuts between characters */
+    for (char *at = one.text; *at; at++) /* a name may hold line ends; a mistake is one line */
+        *at = (char)(*at == '\n' ? ' ' : *at);
     if (c->lines)
         buf_printf(c->lines, "%s\n", one.text);
     if (c->count <= FIRST_MAX)

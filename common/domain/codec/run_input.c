@@ -4,7 +4,10 @@
 
 #include "run_definition_impl.h"
 
-enum { HIDE_WITHIN_FROM = 4 }; /* characters: a shorter secret is no secret within a text */
+enum {
+    HIDE_WITHIN_FROM = 4, /* characters: a shorter secret is no secret within a text */
+    CUT_FROM = 100        /* bytes: a shorter text has not been cut */
+};
 
 /* -- the input of a run -- */
 
@@ -100,16 +103,31 @@ static void replace(struct buf *out, const char *text, const char *secret)
     buf_append_str(out, text);
 }
 
+/* Sentences and bodies are cut: how much of a secret's beginning stands at the end of text. */
+static size_t begun_at_end(const char *text, const char *secret)
+{
+    size_t len = strlen(text), most = strlen(secret) - 1;
+
+    for (size_t n = most < len ? most : len; len >= CUT_FROM && n >= HIDE_WITHIN_FROM; n--) {
+        if (memcmp(text + len - n, secret, n) == 0)
+            return n;
+    }
+    return 0;
+}
+
 static char *hide_one(char *text, const char *secret)
 {
     struct buf out = BUF_INIT;
     bool is_within = strlen(secret) >= HIDE_WITHIN_FROM;
+    size_t begun = text && is_within ? begun_at_end(text, secret) : 0;
 
-    if (!text || !*secret || (is_within ? !strstr(text, secret) : strcmp(text, secret) != 0))
+    if (!text || !*secret ||
+        (is_within ? !begun && !strstr(text, secret) : strcmp(text, secret) != 0))
         return text;
+    text[strlen(text) - begun] = '\0';
     if (is_within)
         replace(&out, text, secret);
-    else
+    if (!is_within || begun)
         buf_append_str(&out, RUN_HIDDEN);
     free(text);
     return buf_steal(&out);

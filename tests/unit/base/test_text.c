@@ -67,6 +67,17 @@ static void err_wrap_puts_context_in_front(void **state)
     assert_string_equal(err.text, "upload 'a': disk is gone");
 }
 
+static void half_a_character_within_a_sentence_becomes_a_question_mark(void **state)
+{
+    struct err err = ERR_INIT;
+
+    (void)state;
+    err_set(&err, -E_BAD_VALUE, "%.2s: \xC3\xA9\xFF\x80z", "a\xC3\xA9");
+    assert_string_equal(err.text, "a?: \xC3\xA9??z");
+    err_wrap(&err, "%.1s", "\xC3\xA9");
+    assert_string_equal(err.text, "?: a?: \xC3\xA9??z");
+}
+
 static void err_set_errno_names_the_reason(void **state)
 {
     struct err err = ERR_INIT;
@@ -265,6 +276,7 @@ int main(void)
         cmocka_unit_test(err_set_keeps_the_sentence_the_code_and_errno),
         cmocka_unit_test(a_long_sentence_is_cut_between_characters),
         cmocka_unit_test(err_wrap_puts_context_in_front),
+        cmocka_unit_test(half_a_character_within_a_sentence_becomes_a_question_mark),
         cmocka_unit_test(err_set_errno_names_the_reason),
         cmocka_unit_test(system_errors_become_our_codes),
         cmocka_unit_test(every_code_has_name_title_and_status),

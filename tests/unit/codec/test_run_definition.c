@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "run_definition.h"
 
@@ -280,6 +281,16 @@ static void secrets_are_hidden_wherever_they_stand(void **state)
     text = run_def_hide(d, input, "a table is no secret, hunter22 is");
     assert_string_equal(text, "a table is no secret, ***2 is");
     free(text);
+    /* What was cut may end with its beginning; a short text was not cut. */
+    text = run_def_hide(d, input, "hunte");
+    assert_string_equal(text, "hunte");
+    free(text);
+    char cut[128] = "";
+    snprintf(cut, sizeof cut, "%0110d hunter2 hunte", 0);
+    text = run_def_hide(d, input, cut);
+    assert_null(strstr(text, "hunt"));
+    assert_string_equal(text + 110, " *** ***");
+    free(text);
     text = run_def_hide_json(d, input,
                              "{\"x\":[\"hunter2\",\"ab\",\"abc\",1,null],\"y\":{\"z\":"
                              "\"-hunter2\"}}");
@@ -287,6 +298,52 @@ static void secrets_are_hidden_wherever_they_stand(void **state)
                         "{\"x\":[\"***\",\"***\",\"abc\",1,null],\"y\":{\"z\":\"-***\"}}");
     free(text);
     run_def_free(d);
+}
+
+static long peak_kib(void)
+{
+    struct rusage u;
+
+    assert_int_equal(getrusage(RUSAGE_SELF, &u), 0);
+    return u.ru_maxrss;
+}
+
+/* Some KiB of text that stand for hundreds of MiB. */
+static void references_do_not_multiply_memory(void **state)
+{
+    enum { VALUE = 60000, TIMES = 5000, MOST_KIB = 64 * 1024 };
+    struct buf text = BUF_INIT, input = BUF_INIT;
+
+    (void)state;
+    buf_append_str(&text, "{\"input\":{\"x\":{\"type\":\"string\"}},\"steps\":[{\"name\":\"a\","
+                          "\"type\":\"any\",\"params\":{\"p\":[0");
+    for (int i = 0; i < TIMES; i++)
+        buf_append_str(&text, i % 2 ? ",\"${input.x}\"" : ",\"-${input.x}\"");
+    buf_append_str(&text, "]}}]}");
+    buf_append_str(&input, "{\"x\":\"");
+    for (int i = 0; i < VALUE; i++)
+        buf_append_char(&input, 'y');
+    buf_append_str(&input, "\"}");
+    assert_true(buf_ok(&text) && buf_ok(&input));
+    long before = peak_kib();
+    assert_null(bind(text.data, input.data, NULL, NULL));
+    assert_non_null(strstr(said, "larger than 1048576 bytes"));
+    assert_in_range(peak_kib() - before, 0, MOST_KIB);
+    buf_release(&text);
+    buf_release(&input);
+}
+
+/* A name may be cut anywhere, and hold a line end: what is said stays text, one line each. */
+static void mistakes_are_lines_of_text_whatever_names_hold(void **state)
+{
+    (void)state;
+    assert_mistakes(
+        "{\"steps\":[{\"name\":\"a\",\"type\":\"any\"}],"
+        "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\xC3\xA9\":1}",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa?: "
+        "unknown member\n");
+    assert_mistakes("{\"steps\":[{\"name\":\"a\",\"type\":\"any\"}],\"b\\nc\":1}",
+                    "b c: unknown member\n");
 }
 
 static void an_input_is_checked_and_filled_in(void **state)
@@ -324,6 +381,8 @@ int main(void)
         cmocka_unit_test(what_cannot_be_bound_names_step_path_and_reference),
         cmocka_unit_test(params_that_have_grown_too_large_are_refused),
         cmocka_unit_test(secrets_are_hidden_wherever_they_stand),
+        cmocka_unit_test(references_do_not_multiply_memory),
+        cmocka_unit_test(mistakes_are_lines_of_text_whatever_names_hold),
         cmocka_unit_test(an_input_is_checked_and_filled_in),
     };
 

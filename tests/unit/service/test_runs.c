@@ -270,6 +270,85 @@ static void many_runs_advance_together_and_an_unknown_one_hinders_none(void **st
     }
 }
 
+/* -- secrets -- */
+
+#define SECRET "a-secret-of-some-length"
+#define WITH_SECRET                                                                            \
+    "{\"input\":{\"t\":{\"type\":\"string\",\"secret\":true}},\"steps\":["                     \
+    "{\"name\":\"a\",\"http\":{\"url\":\"http://example.org/${input.t}\",\"method\":\"POST\"," \
+    "\"json\":{\"k\":\"${input.t}\"}}},"                                                       \
+    "{\"name\":\"b\",\"type\":\"noop\"}]}"
+
+static void start_with_secret(struct fixture *f, char ret_id[ID_TEXT_MAX])
+{
+    const struct run_request request = {"p", WITH_SECRET, "{\"t\":\"" SECRET "\"}", NULL};
+    struct submit_result result;
+
+    OK(service_run_start(f->service, &request, &result, NULL, &err));
+    memcpy(ret_id, result.id, ID_TEXT_MAX);
+}
+
+/* What an administrator does who loses the key. */
+static void change_key(struct fixture *f)
+{
+    OK(seal_key_of("another key of some length", &f->service->secret_key, &err));
+    f->service->has_secret_key = true;
+}
+
+static void a_secret_is_stored_encrypted_wherever_it_was_put(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_TEXT_MAX], other[ID_TEXT_MAX];
+    struct task t;
+
+    start_with_secret(f, id);
+    struct run r = get(f, id);
+    assert_string_equal(r.input, "{\"t\":\"" SECRET "\"}");
+    OK(store_get(f->store, r.steps[0].task_id, &t, &err));
+    assert_null(strstr(t.params, SECRET));
+    assert_null(strstr(r.steps[0].params, SECRET));
+    char *copy = strdup(t.params);
+    id_new(other);
+    secrets_open(f->service, other, t.type, &copy); /* of no use to another task */
+    assert_string_equal(copy, t.params);
+    secrets_open(f->service, t.id, t.type, &copy);
+    assert_string_equal(copy, "{\"json\":{\"k\":\"" SECRET "\"},\"method\":\"POST\",\"url\":"
+                              "\"http://example.org/" SECRET "\"}");
+    free(copy);
+    task_release(&t);
+    run_release(&r);
+}
+
+/* It is seen, ended and gone on with, and the others go on too. */
+static void a_run_whose_key_is_gone_hinders_nobody(void **state)
+{
+    struct fixture *f = *state;
+    char lost[ID_TEXT_MAX], ended[ID_TEXT_MAX], other[ID_TEXT_MAX];
+    struct task_error error = {ERROR_INPUT, "broken", "it says " SECRET};
+    struct run r;
+
+    start_with_secret(f, lost);
+    start_with_secret(f, ended);
+    start(f, TWO, other);
+    change_key(f);
+    end_task(f, lost, TASK_DONE, NULL);
+    end_task(f, other, TASK_DONE, NULL);
+    const char *const ids[] = {lost, other};
+    OK(runs_advance(f->service, ids, 2, NULL, &err));
+    assert_run(f, other, TASK_PROCESSING, TASK_DONE, TASK_PROCESSING);
+    assert_run(f, lost, TASK_FAILED, TASK_DONE, TASK_FAILED);
+    r = get(f, lost);
+    assert_true(r.has_lost_secrets);
+    assert_string_equal(r.input, "{}");
+    assert_string_equal(r.error.code, "secrets_lost");
+    run_release(&r);
+    OK(runs_hide_error(f->service, ended, &error, &err));
+    assert_null(strstr(error.message, SECRET));
+    OK(service_run_cancel(f->service, ended, &r, &err));
+    assert_int_equal(r.state, TASK_CANCELLED);
+    run_release(&r);
+}
+
 int main(void)
 {
 #define with(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
@@ -279,6 +358,8 @@ int main(void)
         with(an_output_that_cannot_be_kept_fails_its_step),
         with(a_run_whose_task_is_gone_fails),
         with(many_runs_advance_together_and_an_unknown_one_hinders_none),
+        with(a_secret_is_stored_encrypted_wherever_it_was_put),
+        with(a_run_whose_key_is_gone_hinders_nobody),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
