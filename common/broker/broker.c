@@ -11,7 +11,7 @@ static void assert_complete(const struct broker_ops *ops)
 {
     assert(ops && ops->name);
     assert(ops->publish && ops->pump);
-    assert(ops->consume && ops->pause && ops->next && ops->ack);
+    assert(ops->consume && ops->pause && ops->next && ops->fd && ops->ack);
     assert(ops->is_up && ops->close);
 }
 
@@ -95,6 +95,12 @@ int broker_next(struct broker *b, int timeout_ms, int wake_fd, struct broker_del
 {
     assert(b->use == BROKER_CONSUME && timeout_ms >= 0);
     return b->ops->next(b, timeout_ms, wake_fd, ret, err);
+}
+
+int broker_fd(const struct broker *b)
+{
+    assert(b->use == BROKER_CONSUME);
+    return b->ops->fd(b);
 }
 
 int broker_ack(struct broker *b, uint64_t tag, struct err *err)

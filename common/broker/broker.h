@@ -105,6 +105,11 @@ int broker_pause(struct broker *b, struct err *err);
 int broker_next(struct broker *b, int timeout_ms, int wake_fd, struct broker_delivery *ret,
                 struct err *err);
 
+/* A descriptor that is readable when something has come in for broker_next, given that it was
+ * last called until it answered 0; for an owner that waits for something else besides. -1 while
+ * there is no link. Another one after each loss. */
+int broker_fd(const struct broker *b);
+
 /* Queues an acknowledgement for sending. -E_UNAVAILABLE when the delivery's connection is
  * gone or was paused since: it comes again. */
 int broker_ack(struct broker *b, uint64_t tag, struct err *err);

@@ -19,6 +19,7 @@ struct broker_ops {
     int (*pause)(struct broker *b, struct err *err);
     int (*next)(struct broker *b, int timeout_ms, int wake_fd, struct broker_delivery *ret,
                 struct err *err);
+    int (*fd)(const struct broker *b);
     int (*ack)(struct broker *b, uint64_t tag, struct err *err);
     bool (*is_up)(const struct broker *b);
     void (*close)(struct broker *b); /* frees b */

@@ -51,6 +51,12 @@ static int none_ack(struct broker *b, uint64_t tag, struct err *err)
     return 0;
 }
 
+static int none_fd(const struct broker *b)
+{
+    (void)b;
+    return -1;
+}
+
 static bool none_is_up(const struct broker *b)
 {
     (void)b;
@@ -70,6 +76,7 @@ static const struct broker_ops none_ops = {
     .consume = none_consume,
     .pause = none_pause,
     .next = none_next,
+    .fd = none_fd,
     .ack = none_ack,
     .is_up = none_is_up,
     .close = none_close,

@@ -270,6 +270,13 @@ static int rabbit_next(struct broker *b, int timeout_ms, int wake_fd,
     }
 }
 
+static int rabbit_fd(const struct broker *b)
+{
+    const struct rabbit *r = (const struct rabbit *)b;
+
+    return r->link ? rabbit_link_fd(r->link) : -1;
+}
+
 static int rabbit_ack(struct broker *b, uint64_t tag, struct err *err)
 {
     struct rabbit *r = rabbit_of(b);
@@ -306,6 +313,7 @@ static const struct broker_ops rabbit_ops = {
     .consume = rabbit_consume,
     .pause = rabbit_pause,
     .next = rabbit_next,
+    .fd = rabbit_fd,
     .ack = rabbit_ack,
     .is_up = rabbit_is_up,
     .close = rabbit_close,

@@ -295,6 +295,11 @@ int rabbit_link_wait(struct rabbit_link *l, int timeout_ms, int wake_fd, bool *r
     return 0;
 }
 
+int rabbit_link_fd(const struct rabbit_link *l)
+{
+    return l->fd;
+}
+
 bool rabbit_link_is_blocked(const struct rabbit_link *l)
 {
     return l->blocked;

@@ -82,6 +82,9 @@ int rabbit_link_read(struct rabbit_link *l, struct rabbit_event *ret, struct err
 int rabbit_link_wait(struct rabbit_link *l, int timeout_ms, int wake_fd, bool *ret_woken,
                      struct err *err);
 
+/* Readable when bytes have arrived. */
+int rabbit_link_fd(const struct rabbit_link *l);
+
 /* Has the broker told publishers to hold back (memory or disk alarm)? */
 bool rabbit_link_is_blocked(const struct rabbit_link *l);
 

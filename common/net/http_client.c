@@ -443,6 +443,15 @@ static void set_request(struct http_client *c)
 
 /* --- running it --- */
 
+static CURLMcode wait_for_more(struct http_client *c)
+{
+    const struct http_call *call = c->call;
+    int fd = call->aside ? call->aside(call->aside_arg) : -1;
+    struct curl_waitfd beside = {.fd = fd, .events = CURL_WAIT_POLLIN};
+
+    return curl_multi_poll(c->multi, &beside, fd >= 0, call->stop ? STOP_CHECK_MS : 1000, NULL);
+}
+
 /* Ends with curl's verdict; a stop is noted in c->failure. */
 static CURLcode run(struct http_client *c)
 {
@@ -457,7 +466,7 @@ static CURLcode run(struct http_client *c)
             break;
         }
         if (rc == CURLM_OK && running)
-            rc = curl_multi_poll(c->multi, NULL, 0, c->call->stop ? STOP_CHECK_MS : 1000, NULL);
+            rc = wait_for_more(c);
     }
     int left;
     const CURLMsg *message = curl_multi_info_read(c->multi, &left);

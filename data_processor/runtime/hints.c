@@ -26,13 +26,16 @@ static struct hints_plan next_when_full(const struct hints *h, int64_t now_ms)
     return rest > 0 ? wait_for(rest) : (struct hints_plan){HINTS_PAUSE, 0, 0};
 }
 
-static struct hints_plan next_when_up(const struct hints *h, int64_t now_ms)
+/* How long the manager may keep a claim without an answer. */
+static int64_t patience_ms(const struct hints *h)
 {
     if (h->held > 0)
-        return claim(h->room, 0);
-    if (now_ms >= h->poll_at_ms)
-        return claim(h->room, 0);
-    return wait_for(h->poll_at_ms - now_ms);
+        return 0;
+    if (!h->is_in_touch) /* a long poll would not tell for a while whether anybody is there */
+        return 0;
+    if (h->link == HINTS_UP)
+        return least(h->poll_ms, HINTS_LONG_POLL_MS);
+    return h->link == HINTS_NONE ? HINTS_LONG_POLL_MS : HINTS_SHORT_POLL_MS;
 }
 
 struct hints_plan hints_next(const struct hints *h, int64_t now_ms)
@@ -43,27 +46,15 @@ struct hints_plan hints_next(const struct hints *h, int64_t now_ms)
         return (struct hints_plan){HINTS_CONSUME, 0, 0};
     if (now_ms < h->retry_at_ms)
         return wait_for(h->retry_at_ms - now_ms);
-    if (h->link == HINTS_UP)
-        return next_when_up(h, now_ms);
-    if (!h->is_in_touch) /* a long poll would not tell for a while whether anybody is there */
-        return claim(h->room, 0);
-    return claim(h->room, h->link == HINTS_NONE ? HINTS_LONG_POLL_MS : HINTS_SHORT_POLL_MS);
+    return claim(h->room, patience_ms(h));
 }
 
-int hints_claimed(struct hints *h, int asked, int got, int64_t now_ms)
+int hints_claimed(struct hints *h, int asked, int got)
 {
-    int acked;
-
     assert(asked > 0 && got >= 0);
     h->is_in_touch = true;
-    if (got < asked) { /* the queues are drained: what is still held has nothing behind it */
-        h->poll_at_ms = now_ms + h->poll_ms;
-        acked = h->held;
-    } else {
-        acked = got < h->held ? got : h->held;
-        if (acked == h->held) /* no message is left, but one may stand for many tasks */
-            h->poll_at_ms = now_ms;
-    }
+    /* Fewer: the queues are drained, and what is still held has nothing behind it. */
+    int acked = got < asked || got > h->held ? h->held : got;
     h->held -= acked;
     return acked;
 }

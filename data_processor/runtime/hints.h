@@ -1,9 +1,11 @@
 /* hints.h - when to claim, when to wait, what to do with broker deliveries. Pure.
  *
- * A delivery is a hint that its queue has work, for one task or for many, nothing more. It is
- * held unacknowledged until a claim has been answered, so that a hint is not lost with a worker
- * that could not act on it; and a worker without a free slot gives its hints back to others
- * after a while. */
+ * A worker with room waits at its task manager, which hands it whatever comes in there. What
+ * came in through another manager on the same database, a delivery of the broker tells: it is a
+ * hint that its queue has work, for one task or for many, nothing more. It is held
+ * unacknowledged until a claim has been answered, so that a hint is not lost with a worker that
+ * could not act on it; and a worker without a free slot gives its hints back to others after a
+ * while. */
 #ifndef RUNTIME_HINTS_H
 #define RUNTIME_HINTS_H
 
@@ -22,9 +24,8 @@ struct hints {
     int held;              /* deliveries not acknowledged */
     int room;              /* attempts that slots are free for */
     int64_t full_since_ms; /* when room became 0; means something while it is */
-    int64_t poll_at_ms;    /* when to claim without having been woken */
     int64_t retry_at_ms;   /* no claim before this: the manager was away */
-    int64_t poll_ms;       /* setting */
+    int64_t poll_ms;       /* setting: how long a claim waits while the link is up */
     bool is_in_touch;      /* the last claim was answered */
 };
 
@@ -52,6 +53,6 @@ struct hints_plan hints_next(const struct hints *h, int64_t now_ms);
 
 /* Notes that a claim of `asked` was answered with `got`; returns how many of the held
  * deliveries are to be acknowledged (h->held is then what stays). */
-int hints_claimed(struct hints *h, int asked, int got, int64_t now_ms);
+int hints_claimed(struct hints *h, int asked, int got);
 
 #endif

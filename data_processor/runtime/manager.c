@@ -95,6 +95,8 @@ int manager_post(struct manager *m, const char *path, char *body_take, int timeo
         .max_answer_bytes = ANSWER_MAX,
         .timeout_ms = timeout_ms,
         .stop = m->stop,
+        .aside = m->aside,
+        .aside_arg = m->aside_arg,
     };
     m->retry_after_ms = -1;
     m->status = 0;

@@ -14,6 +14,8 @@ struct manager {
     struct http_client *http;
     const char *use; /* "claim": for logs */
     const atomic_bool *stop;
+    int (*aside)(void *arg); /* see struct http_call; may be NULL */
+    void *aside_arg;
     unsigned failures;           /* in a row: calls without an answer that made sense */
     int status;                  /* of the last answer; 0: none came */
     bool away;                   /* as far as has been logged */

@@ -1,5 +1,6 @@
-/* source.c - the thread that claims attempts, woken by broker deliveries, by slots that
- * became free, or by its own clock. The rules are in hints.c; this does what they say. */
+/* source.c - the thread that claims attempts: it waits for them at the task manager, and aside
+ * for deliveries of the broker, which tell what came in elsewhere. The rules are in hints.c;
+ * this does what they say. */
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
@@ -19,13 +20,24 @@ enum {
     CALL_SPARE_MS = 30000,
     SLOTS_MAX = 1024,
     PAUSE_MAX_MS = 30000,
-    UNREAD_LEASE_MS = 10000 /* of an attempt whose lease could not be read; until a heartbeat */
+    UNREAD_LEASE_MS = 10000, /* of an attempt whose lease could not be read; until a heartbeat */
+    KNOWN_MAX = 256
+};
+
+/* An attempt that was claimed here. */
+struct known {
+    char task_id[ID_TEXT_MAX];
+    int attempt;
 };
 
 struct source {
     struct service *s;
     struct hints hints;
-    uint64_t tags[SLOTS_MAX]; /* of the deliveries held, oldest first */
+    uint64_t tags[SLOTS_MAX];      /* of the deliveries held, oldest first */
+    struct known known[KNOWN_MAX]; /* the latest ones, in a ring */
+    size_t known_next;
+    struct manager aside;   /* for claims while one waits */
+    int64_t aside_retry_ms; /* none before this: the manager was away */
 };
 
 /* --- the broker --- */
@@ -51,10 +63,8 @@ static void consume(struct source *src)
         link_lost(src, &err);
         return;
     }
-    if (was_down) {
+    if (was_down)
         log_info("broker.up", LOG_I("prefetch", o->slots));
-        src->hints.poll_at_ms = clock_mono_ms(); /* what came while it was down */
-    }
     log_debug("broker.listening", LOG_I("prefetch", o->slots));
     src->hints.link = HINTS_UP;
 }
@@ -82,6 +92,43 @@ static void ack_oldest(struct source *src, int count)
     memmove(src->tags, src->tags + count, (size_t)src->hints.held * sizeof src->tags[0]);
 }
 
+/* Does the delivery tell of an attempt that is claimed already? The manager hands work to whoever
+ * waits there before the broker has told of it. */
+static bool is_known(const struct source *src, const struct broker_delivery *d)
+{
+    char id[ID_TEXT_MAX];
+    int attempt;
+
+    if (sscanf(d->body, "{\"task_id\":\"%36[^\"]\",\"type\":\"%*[^\"]\",\"attempt\":%9d}", id,
+               &attempt) != 2)
+        return false;
+    for (size_t i = 0; i < KNOWN_MAX; i++) {
+        if (src->known[i].attempt > attempt && strcmp(src->known[i].task_id, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void remember(struct source *src, const struct work *w)
+{
+    struct known *k = &src->known[src->known_next++ % KNOWN_MAX];
+
+    memcpy(k->task_id, w->task_id, sizeof k->task_id);
+    k->attempt = w->attempt;
+}
+
+/* Holds it as a hint, unless it has nothing to say. */
+static void take_delivery(struct source *src, const struct broker_delivery *d)
+{
+    struct err err = ERR_INIT;
+
+    assert(src->hints.held < SLOTS_MAX); /* the prefetch */
+    if (!is_known(src, d))
+        src->tags[src->hints.held++] = d->tag;
+    else if (broker_ack(src->s->broker, d->tag, &err) != 0)
+        link_lost(src, &err);
+}
+
 /* --- waiting --- */
 
 static void hush(int fd)
@@ -101,8 +148,7 @@ static void wait_on_broker(struct source *src, int ms)
     int rc;
 
     while ((rc = broker_next(src->s->broker, ms, src->s->board->source_fd, &d, &err)) > 0) {
-        assert(src->hints.held < SLOTS_MAX); /* the prefetch */
-        src->tags[src->hints.held++] = d.tag;
+        take_delivery(src, &d);
         ms = 0;
     }
     if (rc < 0)
@@ -157,6 +203,7 @@ static int take_one(struct source *src, struct claim_item *c, int64_t now_ms, st
         return hand_back_unread(src, c, now_ms, err);
     log_debug("task.claimed", LOG_S("task_id", c->work.task_id), LOG_S("type", c->work.type),
               LOG_S("queue", c->work.queue), LOG_I("attempt", c->work.attempt));
+    remember(src, &c->work);
     return board_add(src->s->board, &c->work, now_ms, err);
 }
 
@@ -182,18 +229,14 @@ static int take_over(struct source *src, struct claim_item *items, size_t count,
     return rc;
 }
 
-static int call_claim(struct source *src, const struct hints_plan *plan, int *ret_got,
-                      struct err *err)
+static int call_claim(struct source *src, struct manager *m, const struct hints_plan *plan,
+                      int *ret_got, struct err *err)
 {
-    struct manager *m = &src->s->manager;
     struct claim_request request;
     struct claim_item *items = NULL;
     size_t count = 0;
     struct buf answer;
 
-    /* A long poll may wait for nothing and is cut short by a stop; a claim that is answered at
-     * once is not, since its tasks would be nobody's until their leases end. */
-    m->stop = plan->ms > 0 ? &src->s->board->claims_stopped : &src->s->board->quit;
     fill_request(src->s->options, plan, &request);
     int rc = manager_post(m, "/v1/worker/claim", claim_request_encode(&request),
                           (int)plan->ms + CALL_SPARE_MS, &answer, err);
@@ -214,22 +257,51 @@ static int call_claim(struct source *src, const struct hints_plan *plan, int *re
     return rc;
 }
 
-static void claim(struct source *src, const struct hints_plan *plan)
+/* True when it was answered; if not, *ret_retry_ms is when to try again. */
+static bool claim_from(struct source *src, struct manager *m, const struct hints_plan *plan,
+                       int64_t *ret_retry_ms)
 {
     struct err err = ERR_INIT;
-    int got = 0, rc = call_claim(src, plan, &got, &err);
-    int64_t now = clock_mono_ms();
+    int got = 0, rc = call_claim(src, m, plan, &got, &err);
 
     if (rc == -E_BAD_VALUE) /* wrong address or a manager of another make: stay loud */
         log_error("claim.refused", LOG_S("error", err.text));
     else if (rc == -E_NO_MEMORY)
         log_error("claim.failed", LOG_S("error", err.text));
-    if (!rc) {
-        ack_oldest(src, hints_claimed(&src->hints, plan->limit, got, now));
-        return;
-    }
-    src->hints.is_in_touch = false;
-    src->hints.retry_at_ms = now + 20 + manager_pause_ms(&src->s->manager, PAUSE_MAX_MS);
+    if (rc)
+        *ret_retry_ms = clock_mono_ms() + 20 + manager_pause_ms(m, PAUSE_MAX_MS);
+    else
+        ack_oldest(src, hints_claimed(&src->hints, plan->limit, got));
+    return rc == 0;
+}
+
+/* While a claim waits, which goes on: what the manager is asked for twice may be twice as much as
+ * there is room for, and is handed back if it would have to wait here. */
+static int look_aside(void *arg)
+{
+    struct source *src = arg;
+
+    if (src->hints.link != HINTS_UP)
+        return -1;
+    wait_on_broker(src, 0);
+    struct hints_plan plan = {HINTS_CLAIM, board_room(src->s->board), 0};
+    if (src->hints.held > 0 && plan.limit > 0 && clock_mono_ms() >= src->aside_retry_ms &&
+        !atomic_load(&src->s->board->claims_stopped))
+        claim_from(src, &src->aside, &plan, &src->aside_retry_ms);
+    return src->hints.link == HINTS_UP ? broker_fd(src->s->broker) : -1;
+}
+
+/* A long poll may wait for nothing and is cut short by a stop; a claim that is answered at once is
+ * not, since its tasks would be nobody's until their leases end. */
+static void claim(struct source *src, const struct hints_plan *plan)
+{
+    struct manager *m = &src->s->manager;
+
+    m->stop = plan->ms > 0 ? &src->s->board->claims_stopped : &src->s->board->quit;
+    m->aside = plan->ms > 0 ? look_aside : NULL;
+    m->aside_arg = src;
+    if (!claim_from(src, m, plan, &src->hints.retry_at_ms))
+        src->hints.is_in_touch = false;
 }
 
 /* --- the thread --- */
@@ -278,6 +350,7 @@ void *source_run(void *arg)
 {
     struct service *s = arg;
     struct source *src = calloc(1, sizeof *src);
+    struct err err = ERR_INIT;
 
     if (!src) {
         log_error("worker.failed", LOG_S("error", "no memory to claim tasks"));
@@ -285,6 +358,13 @@ void *source_run(void *arg)
         return NULL;
     }
     src->s = s;
+    if (manager_open(&src->aside, s->options->manager_url, "claim aside", &s->board->quit,
+                     &err) != 0) {
+        log_error("worker.failed", LOG_S("error", err.text));
+        board_end_source(s->board);
+        free(src);
+        return NULL;
+    }
     src->hints.poll_ms = s->options->poll_ms;
     src->hints.link = broker_delivers(s->broker) ? HINTS_PAUSED : HINTS_NONE;
     src->hints.full_since_ms = clock_mono_ms();
@@ -292,6 +372,7 @@ void *source_run(void *arg)
         look_around(src);
         step(src);
     }
+    manager_close(&src->aside);
     free(src);
     board_end_source(s->board);
     return NULL;

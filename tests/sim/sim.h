@@ -118,7 +118,7 @@ struct worker {
     int held_count;
     struct hints hints;
     uint64_t tags[MESSAGES];
-    struct poll *poll;
+    struct poll *poll, *aside; /* the second while the first waits */
     bool heartbeat_busy, reporter_busy, source_busy;
 };
 

@@ -53,7 +53,7 @@ void worker_start(struct sim *s, int number)
     w->paused_until = 0;
     w->held_count = 0;
     w->hints = (struct hints){.link = HINTS_PAUSED, .poll_ms = 5000, .full_since_ms = s->now};
-    w->poll = NULL;
+    w->poll = w->aside = NULL;
     w->heartbeat_busy = w->reporter_busy = w->source_busy = false;
     sim_say(s, "starts", "worker", number, 0);
 }
@@ -64,13 +64,13 @@ static void poll_leave(struct poll *p)
         free(p);
 }
 
-static void hang_up(struct worker *w)
+static void hang_up(struct poll **at)
 {
-    if (!w->poll)
+    if (!*at)
         return;
-    w->poll->is_waiting = false;
-    poll_leave(w->poll);
-    w->poll = NULL;
+    (*at)->is_waiting = false;
+    poll_leave(*at);
+    *at = NULL;
 }
 
 void worker_kill(struct sim *s, int number)
@@ -80,7 +80,8 @@ void worker_kill(struct sim *s, int number)
     if (!w->is_alive)
         return;
     sim_say(s, "is killed", "worker", number, w->held_count);
-    hang_up(w);
+    hang_up(&w->poll);
+    hang_up(&w->aside);
     consumer_lose(s, number);
     w->is_alive = false;
     w->birth++;
@@ -142,9 +143,9 @@ static void claim_failed(struct sim *s, struct worker *w)
 }
 
 /* Deals with the answer once it is there, or with its absence. */
-static void settle_poll(struct sim *s, struct worker *w)
+static void settle_poll(struct sim *s, struct worker *w, struct poll **at)
 {
-    struct poll *p = w->poll;
+    struct poll *p = *at;
 
     if (!p->is_answered && s->now < p->until_ms)
         return;
@@ -153,11 +154,12 @@ static void settle_poll(struct sim *s, struct worker *w)
     else
         take_over(s, w, p);
     if (p->is_answered && !p->rc)
-        ack_oldest(s, w, hints_claimed(&w->hints, p->asked, (int)p->count, s->now));
-    hang_up(w);
+        ack_oldest(s, w, hints_claimed(&w->hints, p->asked, (int)p->count));
+    hang_up(at);
 }
 
-static void claim(struct sim *s, struct worker *w, const struct hints_plan *plan)
+static void claim(struct sim *s, struct worker *w, struct poll **at,
+                  const struct hints_plan *plan)
 {
     struct claim_request request = {
         .queue_count = 2, .limit = plan->limit, .wait_ms = plan->ms};
@@ -181,14 +183,14 @@ static void claim(struct sim *s, struct worker *w, const struct hints_plan *plan
                        .asked = plan->limit,
                        .is_waiting = true,
                        .until_ms = s->now + plan->ms + 1000};
-    w->poll = p;
+    *at = p;
     service_claim(l->service, &request, &(struct claim_reply){on_answer, is_listening, p});
     bool heard = manager_leave(l);
-    if (w->birth == birth && w->poll == p && !heard) {
+    if (w->birth == birth && *at == p && !heard) {
         claim_failed(s, w);
-        hang_up(w);
-    } else if (w->birth == birth && w->poll == p) {
-        settle_poll(s, w);
+        hang_up(at);
+    } else if (w->birth == birth && *at == p) {
+        settle_poll(s, w, at);
     }
     poll_leave(p);
 }
@@ -206,9 +208,14 @@ static void consume(struct sim *s, struct worker *w)
         link_lost(s, w);
         return;
     }
-    if (w->hints.link == HINTS_DOWN)
-        w->hints.poll_at_ms = s->now;
     w->hints.link = HINTS_UP;
+}
+
+static void take_deliveries(struct sim *s, struct worker *w)
+{
+    while (w->hints.link == HINTS_UP && w->hints.held < MESSAGES &&
+           consumer_next(s, number_of(s, w), &w->tags[w->hints.held]))
+        w->hints.held++;
 }
 
 static void look_around(struct sim *s, struct worker *w)
@@ -224,10 +231,30 @@ static void look_around(struct sim *s, struct worker *w)
         consume(s, w);
 }
 
+/* A claim waits at a manager: what came in through another one is asked for aside. */
+static void look_aside(struct sim *s, struct worker *w)
+{
+    if (w->aside) {
+        settle_poll(s, w, &w->aside);
+        return;
+    }
+    look_around(s, w);
+    take_deliveries(s, w);
+    struct hints_plan plan = {HINTS_CLAIM, w->hints.room, 0};
+    if (w->hints.held > 0 && plan.limit > 0 && s->now >= w->hints.retry_at_ms)
+        claim(s, w, &w->aside, &plan);
+}
+
 static void source_step(struct sim *s, struct worker *w)
 {
     if (w->poll) {
-        settle_poll(s, w);
+        settle_poll(s, w, &w->poll);
+        if (w->poll && !w->is_stopping)
+            look_aside(s, w);
+        return;
+    }
+    if (w->aside) {
+        settle_poll(s, w, &w->aside);
         return;
     }
     if (w->is_stopping)
@@ -237,12 +264,10 @@ static void source_step(struct sim *s, struct worker *w)
     check_hints(s, &w->hints, &plan);
     switch (plan.action) {
     case HINTS_WAIT:
-        while (w->hints.link == HINTS_UP && w->hints.held < MESSAGES &&
-               consumer_next(s, number_of(s, w), &w->tags[w->hints.held]))
-            w->hints.held++;
+        take_deliveries(s, w);
         break;
     case HINTS_CLAIM:
-        claim(s, w, &plan);
+        claim(s, w, &w->poll, &plan);
         break;
     case HINTS_CONSUME:
         consume(s, w);

@@ -56,7 +56,7 @@ static char *answer_claim(struct fake_manager *m, const char *body, size_t len)
     must(claim_request_decode(body, len, &r, NULL) == 0);
     m->claims++;
     pthread_cond_broadcast(&m->changed);
-    while (m->claimed == m->offered && r.wait_ms > 0 && !m->stopping) {
+    while ((m->claimed == m->offered || m->deaf_polls) && r.wait_ms > 0 && !m->stopping) {
         if (!wait_a_while(m, r.wait_ms))
             break;
     }

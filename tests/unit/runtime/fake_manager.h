@@ -34,6 +34,7 @@ struct fake_manager {
     int lost_reports;     /* that many calls get lost_status and nothing that makes sense */
     int lost_status;
     bool generous;             /* gives away more than was asked for */
+    bool deaf_polls;           /* claims that wait do not hear of new work */
     bool hang_claims;          /* no answer until the manager stops */
     bool garble_claims;        /* 200 and nothing that makes sense */
     const char *claim_element; /* put into the next claim's answer once, after the works */

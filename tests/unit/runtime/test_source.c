@@ -5,8 +5,11 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -20,8 +23,10 @@ enum { PATIENCE_MS = 30000, TAG = 7 };
 /* A broker with one message at most. */
 struct fake_broker {
     struct broker base;
+    int fd;                       /* an eventfd: there is a message */
     struct fake_manager *manager; /* its lock guards what follows */
     bool has_message;
+    char body[BROKER_BODY_MAX];
     int claims_when_given, claims_when_acked, acks;
 };
 
@@ -53,18 +58,28 @@ static int fake_next(struct broker *base, int timeout_ms, int wake_fd,
     struct fake_broker *b = (struct fake_broker *)base;
     struct pollfd wake = {.fd = wake_fd, .events = POLLIN};
 
+    uint64_t told;
+
     (void)err;
+    if (read(b->fd, &told, sizeof told) < 0)
+        told = 0; /* nothing new */
     pthread_mutex_lock(&b->manager->lock);
     bool given = b->has_message;
     if (given) {
         b->has_message = false;
         b->claims_when_given = b->manager->claims;
         *ret = (struct broker_delivery){.tag = TAG};
+        snprintf(ret->body, sizeof ret->body, "%s", b->body);
     }
     pthread_mutex_unlock(&b->manager->lock);
     if (!given)
         poll(&wake, 1, timeout_ms < 10 ? timeout_ms : 10);
     return given;
+}
+
+static int fake_fd(const struct broker *base)
+{
+    return ((const struct fake_broker *)base)->fd;
 }
 
 static int fake_ack(struct broker *base, uint64_t tag, struct err *err)
@@ -91,6 +106,7 @@ static const struct broker_ops fake_ops = {.name = "fake",
                                            .consume = fake_consume,
                                            .pause = fake_pause,
                                            .next = fake_next,
+                                           .fd = fake_fd,
                                            .ack = fake_ack,
                                            .is_up = fake_is_up};
 
@@ -103,6 +119,8 @@ static int setup(void **state)
     fake_manager_start(&b->manager);
     b->broker.base = (struct broker){&fake_ops, BROKER_CONSUME};
     b->broker.manager = &b->manager;
+    b->broker.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    assert_true(b->broker.fd >= 0);
     b->options = (struct runtime_options){
         .worker = "w", .queues = {"default"}, .queue_count = 1, .slots = 2, .poll_ms = 3600000};
     assert_int_equal(board_open(&b->board, 3000, NULL), 0);
@@ -127,16 +145,31 @@ static int teardown(void **state)
     board_close(&b->board);
     fake_manager_stop(&b->manager);
     fake_manager_release(&b->manager);
+    close(b->broker.fd);
     free(b);
     return 0;
 }
 
-static void send_hint(struct bench *b)
+static void deliver(struct bench *b, const char *task_id, int attempt)
 {
-    fake_manager_offer(&b->manager, "{}", 0);
+    const uint64_t one = 1;
+
     pthread_mutex_lock(&b->manager.lock);
     b->broker.has_message = true;
+    snprintf(b->broker.body, sizeof b->broker.body,
+             "{\"task_id\":\"%s\",\"type\":\"noop\",\"attempt\":%d}", task_id, attempt);
     pthread_mutex_unlock(&b->manager.lock);
+    assert_int_equal(write(b->broker.fd, &one, sizeof one), sizeof one);
+}
+
+/* Work comes in through another manager: the one that is asked does not hear of it by itself. */
+static void send_hint(struct bench *b)
+{
+    pthread_mutex_lock(&b->manager.lock);
+    b->manager.deaf_polls = true;
+    pthread_mutex_unlock(&b->manager.lock);
+    int index = fake_manager_offer(&b->manager, "{}", 0);
+    deliver(b, b->manager.works[index].task_id, 0);
 }
 
 static int wait_ack(struct bench *b)
@@ -158,18 +191,43 @@ static void a_hint_is_acknowledged_once_its_claim_is_answered(void **state)
 {
     struct bench *b = *state;
 
-    assert_true(
-        fake_manager_wait_claims(&b->manager, 1)); /* nobody's hint: it looks by itself */
+    assert_true(fake_manager_wait_claims(&b->manager, 2)); /* one that looks, one that waits */
     send_hint(b);
     assert_int_equal(wait_ack(b), 1);
-    assert_true(b->broker.claims_when_acked > b->broker.claims_when_given);
+    assert_int_equal(b->broker.claims_when_given, 2);
+    assert_int_equal(b->broker.claims_when_acked, 3); /* the second still waits */
+    assert_int_equal(b->manager.claimed, 1);
+}
+
+static void what_was_handed_over_before_the_broker_told_of_it_is_not_asked_for(void **state)
+{
+    struct bench *b = *state;
+
+    assert_true(fake_manager_wait_claims(&b->manager, 2));
+    int index = fake_manager_offer(&b->manager, "{}", 0); /* to the claim that waits */
+    assert_true(fake_manager_wait_claims(&b->manager, 3));
+    deliver(b, b->manager.works[index].task_id, 0);
+    assert_int_equal(wait_ack(b), 1);
+    assert_int_equal(b->broker.claims_when_acked, 3);
+}
+
+static void another_try_at_a_known_task_is_asked_for(void **state)
+{
+    struct bench *b = *state;
+
+    assert_true(fake_manager_wait_claims(&b->manager, 2));
+    int index = fake_manager_offer(&b->manager, "{}", 0);
+    assert_true(fake_manager_wait_claims(&b->manager, 3));
+    deliver(b, b->manager.works[index].task_id, 1);
+    assert_int_equal(wait_ack(b), 1);
+    assert_int_equal(b->broker.claims_when_acked, 4);
 }
 
 static void a_hint_is_kept_while_claims_fail(void **state)
 {
     struct bench *b = *state;
 
-    assert_true(fake_manager_wait_claims(&b->manager, 1));
+    assert_true(fake_manager_wait_claims(&b->manager, 2));
     pthread_mutex_lock(&b->manager.lock);
     b->manager.garble_claims = true;
     int claims = b->manager.claims;
@@ -190,6 +248,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_hint_is_acknowledged_once_its_claim_is_answered,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_hint_is_kept_while_claims_fail, setup, teardown),
+        cmocka_unit_test_setup_teardown(
+            what_was_handed_over_before_the_broker_told_of_it_is_not_asked_for, setup,
+            teardown),
+        cmocka_unit_test_setup_teardown(another_try_at_a_known_task_is_asked_for, setup,
+                                        teardown),
     };
 
     assert_int_equal(http_client_global_init(NULL), 0);
