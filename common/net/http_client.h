@@ -37,8 +37,8 @@ struct http_call {
     int connect_timeout_ms;  /* 0: 5 s */
     int timeout_ms;          /* of the whole call; 0: none, but a stall of 30 s ends it */
     const atomic_bool *stop; /* when it turns true the call ends with -E_CANCELLED */
-    int (*aside)(void *arg); /* called before each wait, with `stop` so at least every 100 ms; to be
-                              * quick: does what else there is to do, and returns a
+    int (*aside)(void *arg); /* called before each wait, with `stop` so at least every 100 ms;
+                              * to be quick: does what else there is to do, and returns a
                               * descriptor to wait for beside the answer, or -1; or NULL */
     void *aside_arg;
     void (*progress)(void *arg, int64_t sent, int64_t sent_total, int64_t got,

@@ -20,7 +20,8 @@ enum {
     CALL_SPARE_MS = 30000,
     SLOTS_MAX = 1024,
     PAUSE_MAX_MS = 30000,
-    UNREAD_LEASE_MS = 10000, /* of an attempt whose lease could not be read; until a heartbeat */
+    UNREAD_LEASE_MS =
+        10000, /* of an attempt whose lease could not be read; until a heartbeat */
     KNOWN_MAX = 256
 };
 
@@ -92,8 +93,8 @@ static void ack_oldest(struct source *src, int count)
     memmove(src->tags, src->tags + count, (size_t)src->hints.held * sizeof src->tags[0]);
 }
 
-/* Does the delivery tell of an attempt that is claimed already? The manager hands work to whoever
- * waits there before the broker has told of it. */
+/* Does the delivery tell of an attempt that is claimed already? The manager hands work to
+ * whoever waits there before the broker has told of it. */
 static bool is_known(const struct source *src, const struct broker_delivery *d)
 {
     char id[ID_TEXT_MAX];
@@ -275,8 +276,8 @@ static bool claim_from(struct source *src, struct manager *m, const struct hints
     return rc == 0;
 }
 
-/* While a claim waits, which goes on: what the manager is asked for twice may be twice as much as
- * there is room for, and is handed back if it would have to wait here. */
+/* While a claim waits, which goes on: what the manager is asked for twice may be twice as much
+ * as there is room for, and is handed back if it would have to wait here. */
 static int look_aside(void *arg)
 {
     struct source *src = arg;
@@ -291,8 +292,8 @@ static int look_aside(void *arg)
     return src->hints.link == HINTS_UP ? broker_fd(src->s->broker) : -1;
 }
 
-/* A long poll may wait for nothing and is cut short by a stop; a claim that is answered at once is
- * not, since its tasks would be nobody's until their leases end. */
+/* A long poll may wait for nothing and is cut short by a stop; a claim that is answered at once
+ * is not, since its tasks would be nobody's until their leases end. */
 static void claim(struct source *src, const struct hints_plan *plan)
 {
     struct manager *m = &src->s->manager;

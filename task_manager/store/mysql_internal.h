@@ -41,30 +41,36 @@ enum my_fault {
     FAULT_FINAL
 };
 
-/* A statement over many rows is prepared for these numbers of them. */
-enum { MY_SIZES = 4, MY_ROWS_MAX = 64 };
+/* Of one statement. */
+enum { MY_ROWS_MAX = 128 };
 
-/* Room for one parameter. */
-union my_value {
-    int64_t number;
-    double real;
-    uint8_t id[ID_BYTES];
+/* A statement of the script whose answer is awaited. */
+struct my_waiting {
+    struct my_query *query; /* gets the rows, or NULL */
+    int64_t *ret_id;        /* gets the number of the first row that was added, or NULL */
+    int64_t expected;       /* so many rows have to change; -1: any number */
 };
+
+/* Statements of one script. */
+enum { MY_WAITING_MAX = 64 };
 
 /* Into how many rows a counter of tasks is split. */
 enum { MY_SHARDS = 16 };
 
 struct my_conn {
     MYSQL *my;
-    MYSQL_STMT *stmts[MY__COUNT]; /* prepared at first use, gone with the connection */
-    MYSQL_STMT *lists[MY_LIST__COUNT][MY_SIZES];
-    MYSQL_BIND *in; /* parameters of the statement that is being begun */
-    union my_value *values;
-    unsigned in_room;
+    struct buf script; /* statements that wait to be sent */
+    size_t script_end; /* of its whole statements; behind it is the one that is being begun */
+    struct my_waiting waiting[MY_WAITING_MAX];
+    size_t waiting_count;
+    int64_t changes;            /* rows matched by the last statement that was answered */
+    bool in_transaction;        /* what needs no answer may wait */
+    bool is_begun;              /* and something of it has been sent */
     unsigned error;             /* number of the last failure, 0 for none */
     bool spoiled;               /* a ROLLBACK failed: not to be used again */
     unsigned shard;             /* of the counters of tasks */
-    int64_t probe_seq;          /* the last event this transaction wrote, 0 for none */
+    bool has_probe;             /* this transaction writes an event ... */
+    int64_t probe_seq;          /* ... the last of which has this number */
     char probe_id[ID_TEXT_MAX]; /* and the task it is about, */
     bool probe_is_run;          /* or the run */
     struct tally tally;         /* of this transaction */
@@ -90,13 +96,16 @@ int my_connect(const struct my_address *a, const struct my_limits *limits, struc
 void my_disconnect(struct my_conn *c);
 
 enum my_fault my_fault_of(unsigned error);
-/* Puts the complaint of the statement, or of the connection when st is NULL, into err and
- * c->error; returns its code. */
-int my_fail(struct my_conn *c, MYSQL_STMT *st, const char *what, struct err *err);
-/* Runs constant SQL without parameters or rows. */
+/* Puts the complaint of the connection into err and c->error; returns its code. */
+int my_fail(struct my_conn *c, const char *what, struct err *err);
+/* Runs constant SQL without parameters at once. */
 int my_exec(struct my_conn *c, const char *sql, struct err *err);
 
-/* -- one run of a statement: begin, parameters, outputs, then run or (exec, next..., end) -- */
+/* -- one run of a statement: begin, parameters, outputs, then run or (exec, next..., end) --
+ *
+ * In a transaction, statements whose answer nobody asks for wait until one is asked for, or
+ * until the transaction ends, and are sent with it; the first that fails is the last that is
+ * run, and the failure is that of the call that sent them. */
 
 enum { MY_OUT_MAX = 32 };
 
@@ -113,37 +122,38 @@ enum my_out_kind {
 struct my_out {
     enum my_out_kind kind;
     void *dest;
-    int below; /* for MY_OUT_ENUM */
-    int64_t number;
-    uint8_t raw[ID_BYTES];
-    unsigned long len;
-    my_bool is_null, is_cut;
+    int below;   /* for MY_OUT_ENUM */
+    size_t size; /* for MY_OUT_TEXT */
 };
 
 struct my_query {
     struct my_conn *c;
-    MYSQL_STMT *st;
-    int rc; /* a failure of begin, told by exec */
-    struct err why;
-    unsigned ins, outs;
-    MYSQL_BIND out[MY_OUT_MAX];
+    const char *at;         /* what follows of the piece that is being written */
+    const char *row, *tail; /* the pieces that come next */
+    size_t rows_left, rows;
+    int64_t *ret_id;
+    bool expects;
+    int64_t expected;
+    MYSQL_RES *res;
+    unsigned outs;
     struct my_out outputs[MY_OUT_MAX];
 };
 
-/* On one connection, the parameters of a statement are all given before the next one begins. */
+/* On one connection, the parameters of a statement are all given, and it is run or asked,
+ * before the next one begins. */
 void my_begin(struct my_query *q, struct my_conn *c, enum my_stmt which);
-/* A statement with the parameters of several rows; returns for how many of `left`, at least
- * one. Exact: as many as a prepared form takes, at most `left`. Otherwise it may be more than
- * `left` up to MY_ROWS_MAX: the caller repeats its last row. */
+/* A statement over several rows; returns over how many of `left` (at least one), at most
+ * MY_ROWS_MAX. */
 size_t my_begin_rows(struct my_query *q, struct my_conn *c, enum my_list which, size_t left);
-size_t my_begin_padded(struct my_query *q, struct my_conn *c, enum my_list which, size_t left);
-/* The same for SQL made at run time (from constant pieces only); ends with my_drop. */
+/* The same for SQL made at run time, from constant pieces only, which outlives the query. */
 void my_begin_sql(struct my_query *q, struct my_conn *c, const char *sql);
 void my_int(struct my_query *q, int64_t value);
-void my_real(struct my_query *q, double value);
-/* NULL text is NULL; the text must outlive the query. `size` bounds it as a field would. */
+void my_real(struct my_query *q, double value); /* a finite one */
+/* UTF-8; NULL text is NULL. `size` bounds it as a field would. */
 void my_text(struct my_query *q, const char *text);
 void my_text_in(struct my_query *q, const char *text, size_t size);
+void my_bytes(struct my_query *q,
+              const char *text); /* whatever they are, for a binary column */
 void my_id(struct my_query *q, const char *id);
 void my_id_or_null(struct my_query *q, const char *id); /* NULL and "" are NULL */
 
@@ -158,14 +168,27 @@ void my_out_heap(struct my_query *q, char **ret);
 void my_out_id(struct my_query *q, char ret_id[ID_TEXT_MAX]);
 
 int my_query_exec(struct my_query *q, struct err *err);
+/* Leaves the answer to come with that of the next statement that is executed; then my_next, and
+ * my_end in any case. The query stays in its place until then. */
+int my_ask(struct my_query *q, struct err *err);
 /* 1: a row was put into the outputs, 0: no more, or an error. */
 int my_next(struct my_query *q, struct err *err);
 /* exec, next, end: 1, 0 or an error. */
 int my_one(struct my_query *q, struct err *err);
-/* For a statement without rows: runs and ends it; ret_changes (rows matched) may be NULL. */
+/* For a statement without rows. It waits if it may, unless ret_changes (rows matched) is asked
+ * for. Before it one may say what is to become of its answer: *ret gets the number of the first
+ * row it added; or it has to match so many rows. */
+void my_want_id(struct my_query *q, int64_t *ret);
+void my_expect(struct my_query *q, int64_t changes);
+/* It adds an event about a task or a run: should the link break during COMMIT, the last such
+ * one tells whether there was one. */
+void my_want_probe(struct my_query *q, const char *id, bool is_run);
 int my_run(struct my_query *q, int64_t *ret_changes, struct err *err);
 void my_end(struct my_query *q);
-void my_drop(struct my_query *q);
+/* Constant SQL without parameters or rows, as my_run; all that waits, sent; and forgotten. */
+int my_queue(struct my_conn *c, const char *sql, struct err *err);
+int my_flush(struct my_conn *c, struct err *err);
+void my_forget_script(struct my_conn *c);
 
 /* -- the store -- */
 

@@ -107,7 +107,7 @@ static int version_in(void *ctx, int *ret_version, struct err *err)
     my_begin_sql(&q, c, "SELECT IFNULL(MAX(version), 0) FROM schema_migration");
     my_out_small(&q, ret_version);
     int rc = my_one(&q, err);
-    my_drop(&q);
+    my_end(&q);
     if (rc < 0 && c->error == ER_NO_SUCH_TABLE)
         return 0; /* an empty database */
     return rc < 0 ? rc : 0;
@@ -141,7 +141,7 @@ static int record(struct my_conn *c, const struct migration *m, bool up, struct 
     if (up)
         my_text(&q, m->name);
     int rc = my_run(&q, NULL, err);
-    my_drop(&q);
+    my_end(&q);
     return rc;
 }
 
@@ -190,7 +190,7 @@ static int take_lock(struct my_conn *c, struct err *err)
         "SELECT IFNULL(GET_LOCK(CONCAT('segue.', LEFT(SHA2(DATABASE(), 256), 32)), 60), 0)");
     my_out_small(&q, &got);
     int rc = my_one(&q, err);
-    my_drop(&q);
+    my_end(&q);
     if (rc < 0)
         return rc;
     if (got != 1)

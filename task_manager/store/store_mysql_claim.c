@@ -39,22 +39,42 @@ static int add_candidate(struct claim_args *a, const struct candidate *found, st
     return 0;
 }
 
-/* Appends the best waiting tasks of a queue, at most limit, to the candidates. */
-static int find_in_queue(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
-                         struct err *err)
-{
+/* A look for candidates: its rows are put into found, and from there to the others. */
+struct look {
     struct my_query q;
-    struct candidate found = {.queue = queue};
+    struct candidate found;
+};
 
-    my_begin(&q, c, MY_READY);
-    my_text(&q, a->claim->queues[queue]);
-    my_int(&q, (int64_t)limit);
-    my_out_id(&q, found.id);
-    my_out_int(&q, &found.turn);
-    int rc = my_query_exec(&q, err);
-    while (!rc && (rc = my_next(&q, err)) > 0)
-        rc = add_candidate(a, &found, err);
-    my_end(&q);
+/* Asks for the best waiting tasks of a queue, at most limit. */
+static int ask_queue(struct my_conn *c, struct claim_args *a, struct look *l, size_t queue,
+                     size_t limit, struct err *err)
+{
+    l->found = (struct candidate){.queue = queue};
+    my_begin(&l->q, c, MY_READY);
+    my_text(&l->q, a->claim->queues[queue]);
+    my_int(&l->q, (int64_t)limit);
+    my_out_id(&l->q, l->found.id);
+    my_out_int(&l->q, &l->found.turn);
+    return my_ask(&l->q, err);
+}
+
+/* Tasks whose run_at has come. */
+static int ask_due(struct my_conn *c, struct look *l, struct err *err)
+{
+    l->found = (struct candidate){0};
+    my_begin(&l->q, c, MY_DELAYED_DUE);
+    my_out_id(&l->q, l->found.id);
+    return my_ask(&l->q, err);
+}
+
+/* Appends what was found to the candidates, once it has been sent. */
+static int take_look(struct claim_args *a, struct look *l, struct err *err)
+{
+    int rc = 0;
+
+    while (!rc && (rc = my_next(&l->q, err)) > 0)
+        rc = add_candidate(a, &l->found, err);
+    my_end(&l->q);
     return rc;
 }
 
@@ -62,47 +82,58 @@ static int find_in_queue(struct my_conn *c, struct claim_args *a, size_t queue, 
 
 static int find_due(struct my_conn *c, struct claim_args *a, struct err *err)
 {
-    struct my_query q;
-    struct candidate found = {0};
+    struct look l;
+    int rc = ask_due(c, &l, err);
 
-    my_begin(&q, c, MY_DELAYED_DUE);
-    my_out_id(&q, found.id);
-    int rc = my_query_exec(&q, err);
-    while (!rc && (rc = my_next(&q, err)) > 0)
-        rc = add_candidate(a, &found, err);
-    my_end(&q);
-    return rc;
+    if (!rc)
+        rc = my_flush(c, err);
+    return rc ? rc : take_look(a, &l, err);
 }
 
 /* How many tasks of each queue are among the best of all: so many will be locked there. */
-static int look_into_queues(struct my_conn *c, struct claim_args *a, struct err *err)
+static void choose(struct claim_args *a)
 {
     const size_t limit = (size_t)a->claim->limit;
-    int rc = 0;
 
-    a->count = 0;
-    for (size_t i = 0; i < a->claim->queue_count && !rc; i++)
-        rc = find_in_queue(c, a, i, limit, err);
-    if (!rc && a->count)
+    if (a->count)
         candidates_sort(a->candidates, a->count);
     memset(a->wanted, 0, a->claim->queue_count * sizeof *a->wanted);
-    for (size_t i = 0; i < a->count && i < limit && !rc; i++)
+    for (size_t i = 0; i < a->count && i < limit; i++)
         a->wanted[a->candidates[i].queue]++;
     a->seen = a->count;
+}
+
+/* Looks into all queues at once; at first, with_due, also for tasks whose run_at has come, and
+ * if there are any leaves those as candidates, else what is ready in wanted. */
+static int look(struct my_conn *c, struct claim_args *a, bool with_due, struct err *err)
+{
+    const size_t queues = a->claim->queue_count, due = queues; /* the look behind the queues' */
+    struct look *looks = calloc(queues + 1, sizeof *looks);
+    int rc = looks ? 0 : err_set(err, -E_NO_MEMORY, "no memory for a claim");
+
+    a->count = a->due = 0;
+    if (!rc && with_due)
+        rc = ask_due(c, &looks[due], err);
+    for (size_t i = 0; i < queues && !rc; i++)
+        rc = ask_queue(c, a, &looks[i], i, (size_t)a->claim->limit, err);
+    if (!rc)
+        rc = my_flush(c, err);
+    if (!rc && with_due)
+        rc = take_look(a, &looks[due], err);
+    a->due = a->count;
+    for (size_t i = 0; i < queues && !rc && !a->due; i++)
+        rc = take_look(a, &looks[i], err);
+    if (!rc && !a->due)
+        choose(a);
+    for (size_t i = 0; looks && i <= queues; i++)
+        my_end(&looks[i].q);
+    free(looks);
     return rc;
 }
 
-/* Leaves the tasks whose run_at has come as candidates, or else what is ready in wanted. */
 static int look_body(struct my_conn *c, void *arg, struct err *err)
 {
-    struct claim_args *a = arg;
-
-    a->count = 0;
-    int rc = find_due(c, a, err);
-    a->due = a->count;
-    if (rc || a->due)
-        return rc;
-    return look_into_queues(c, a, err);
+    return look(c, arg, true, err);
 }
 
 /* -- taking -- */
@@ -128,13 +159,22 @@ static int wake_delayed(struct my_conn *c, struct claim_args *a, struct err *err
     return rc < 0 ? rc : 0;
 }
 
-/* Runs a locking read that tells whole tasks; appends them to the claimed. */
+/* Runs a locking read that tells whole tasks; appends them to the claimed. The clock is read
+ * once the rows are locked: a statement's is that of its beginning, and while the locking read
+ * looked around, the attempt before may have ended. */
 static int lock_rows(struct my_query *q, struct claim_args *a, struct err *err)
 {
     struct my_task_row row;
+    struct my_query clock;
 
     my_out_task(q, &row);
-    int rc = my_query_exec(q, err);
+    int rc = my_ask(q, err);
+    if (!rc) {
+        my_begin(&clock, q->c, MY_CLOCK);
+        my_out_int(&clock, &a->now_ms);
+        rc = my_one(&clock, err);
+        rc = rc < 0 ? rc : 0;
+    }
     while (!rc && (rc = my_next(q, err)) > 0) {
         assert(*a->ret_count < (size_t)a->claim->limit);
         my_task_finish(&row, &a->ret[(*a->ret_count)++].task);
@@ -157,16 +197,22 @@ static size_t random_below(size_t limit)
 static int lock_aside(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
                       struct err *err)
 {
+    struct look l;
+
     a->count = 0;
-    int rc = find_in_queue(c, a, queue, limit * ASIDE, err);
+    int rc = ask_queue(c, a, &l, queue, limit * ASIDE, err);
+    if (!rc)
+        rc = my_flush(c, err);
+    if (!rc)
+        rc = take_look(a, &l, err);
     size_t from = a->count > limit ? random_below(a->count - limit + 1) : 0;
     size_t end = a->count < from + limit ? a->count : from + limit;
 
     for (; from < end && !rc; from += MY_ROWS_MAX) {
         struct my_query q;
-        size_t places = my_begin_padded(&q, c, MY_SOME_LOCK, end - from);
-        for (size_t i = from; i < from + places; i++)
-            my_id(&q, a->candidates[i < end ? i : end - 1].id);
+        size_t rows = my_begin_rows(&q, c, MY_SOME_LOCK, end - from);
+        for (size_t i = from; i < from + rows; i++)
+            my_id(&q, a->candidates[i].id);
         rc = lock_rows(&q, a, err);
     }
     return rc;
@@ -231,17 +277,15 @@ static int mark_claimed(struct my_conn *c, struct claim_args *a, struct err *err
 
     for (size_t from = 0; from < count && !rc; from += MY_ROWS_MAX) {
         struct my_query q;
-        int64_t changes = 0, wanted = (int64_t)(count - from);
-        size_t places = my_begin_padded(&q, c, MY_CLAIM, count - from);
+        size_t rows = my_begin_rows(&q, c, MY_CLAIM, count - from);
         my_text(&q, a->secret);
         my_text_in(&q, a->claim->worker, TASK_WORKER_MAX);
         my_int(&q, a->now_ms);
         my_int(&q, a->now_ms + a->claim->lease_ms);
-        for (size_t i = from; i < from + places; i++)
-            my_id(&q, a->ret[i < count ? i : count - 1].task.id);
-        rc = my_run(&q, &changes, err);
-        if (!rc && changes != (wanted < MY_ROWS_MAX ? wanted : MY_ROWS_MAX))
-            rc = err_set(err, -E_BUG, "a locked task changed under a claim");
+        for (size_t i = from; i < from + rows; i++)
+            my_id(&q, a->ret[i].task.id);
+        my_expect(&q, (int64_t)rows);
+        rc = my_run(&q, NULL, err);
     }
     return rc;
 }
@@ -284,27 +328,13 @@ static void make_tokens(struct claim_args *a)
                  a->ret[i].task.id + ID_TEXT_MAX - 1 - tail);
 }
 
-/* Once the rows are locked: a statement's clock is that of its beginning, and while the locking
- * read looked around, the attempt before may have ended. */
-static int read_clock(struct my_conn *c, int64_t *ret_ms, struct err *err)
-{
-    struct my_query q;
-
-    my_begin(&q, c, MY_CLOCK);
-    my_out_int(&q, ret_ms);
-    int rc = my_one(&q, err);
-    return rc < 0 ? rc : 0;
-}
-
 /* The row of an attempt is written when it ends; until then the task's row tells of it. */
 static int begin_attempts(struct my_conn *c, struct claim_args *a, struct err *err)
 {
     if (*a->ret_count == 0)
         return 0;
     make_tokens(a);
-    int rc = read_clock(c, &a->now_ms, err);
-    if (!rc)
-        rc = mark_claimed(c, a, err);
+    int rc = mark_claimed(c, a, err);
     if (!rc)
         rc = note_claimed(c, a, err);
     return rc ? rc : FAILPOINT_ERR(claim_written, -E_UNAVAILABLE, err);
@@ -327,7 +357,7 @@ static int claim_body(struct my_conn *c, void *arg, struct err *err)
         if (!rc)
             rc = wake_delayed(c, a, err);
         if (!rc)
-            rc = look_into_queues(c, a, err);
+            rc = look(c, a, false, err);
     }
     if (!rc)
         rc = lock_in_queues(c, a, err);

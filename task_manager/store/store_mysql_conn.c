@@ -60,6 +60,7 @@ static const struct {
     {ER_NET_PACKET_TOO_LARGE, FAULT_FINAL, -E_TOO_BIG},
     {CR_NET_PACKET_TOO_LARGE, FAULT_FINAL, -E_TOO_BIG},
     {ER_TRUNCATED_WRONG_VALUE_FOR_FIELD, FAULT_FINAL, -E_BAD_VALUE},
+    {ER_INVALID_CHARACTER_STRING, FAULT_FINAL, -E_BAD_VALUE},
     {ER_DBACCESS_DENIED_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
     {ER_ACCESS_DENIED_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
     {ER_BAD_DB_ERROR, FAULT_FINAL, -E_UNAVAILABLE},
@@ -84,21 +85,19 @@ static int code_of(unsigned error)
     return error < CR_MIN_ERROR || error > CR_MAX_ERROR ? -E_BUG : -E_UNAVAILABLE;
 }
 
-int my_fail(struct my_conn *c, MYSQL_STMT *st, const char *what, struct err *err)
+int my_fail(struct my_conn *c, const char *what, struct err *err)
 {
-    c->error = st ? mysql_stmt_errno(st) : mysql_errno(c->my);
-    const char *text = st ? mysql_stmt_error(st) : mysql_error(c->my);
-
+    c->error = mysql_errno(c->my);
     if (!c->error)
         c->error = CR_UNKNOWN_ERROR;
     return err_set(err, code_of(c->error), "the database could not %s: %s (error %u)", what,
-                   text, c->error);
+                   mysql_error(c->my), c->error);
 }
 
 int my_exec(struct my_conn *c, const char *sql, struct err *err)
 {
     if (mysql_real_query(c->my, sql, (unsigned long)strlen(sql)) != 0)
-        return my_fail(c, NULL, "run a statement", err);
+        return my_fail(c, "run a statement", err);
     return 0;
 }
 
@@ -176,7 +175,7 @@ static int join_cluster(struct my_conn *c, struct err *err)
         return rc;
     MYSQL_RES *rows = mysql_store_result(c->my);
     if (!rows)
-        return my_fail(c, NULL, "say whether it is in a cluster", err);
+        return my_fail(c, "say whether it is in a cluster", err);
     for (MYSQL_ROW row; (row = mysql_fetch_row(rows)) && row[0] && row[1];) {
         if (strcmp(row[0], "wsrep_on") == 0)
             is_node = strcmp(row[1], "ON") == 0;
@@ -220,10 +219,11 @@ int my_connect(const struct my_address *a, const struct my_limits *limits, struc
         return err_set(err, -E_NO_MEMORY, "no memory for a database connection");
     }
 
+    buf_init(&c->script);
     set_options(c->my, limits);
     if (!mysql_real_connect(c->my, a->host, a->user, a->password, a->database, a->port, NULL,
-                            CLIENT_FOUND_ROWS))
-        rc = my_fail(c, NULL, "be reached", err);
+                            CLIENT_FOUND_ROWS | CLIENT_MULTI_STATEMENTS))
+        rc = my_fail(c, "be reached", err);
     else
         rc = set_session(c, limits, err);
     if (rc) {
@@ -239,18 +239,9 @@ void my_disconnect(struct my_conn *c)
 {
     if (!c)
         return;
-    for (int i = 0; i < MY__COUNT; i++) {
-        if (c->stmts[i])
-            mysql_stmt_close(c->stmts[i]);
-    }
-    for (int i = 0; i < MY_LIST__COUNT * MY_SIZES; i++) {
-        if (c->lists[i / MY_SIZES][i % MY_SIZES])
-            mysql_stmt_close(c->lists[i / MY_SIZES][i % MY_SIZES]);
-    }
     mysql_close(c->my);
     tally_release(&c->tally);
-    free(c->in);
-    free(c->values);
+    buf_release(&c->script);
     free(c);
 }
 

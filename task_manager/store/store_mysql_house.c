@@ -107,11 +107,11 @@ static int lock_old(struct my_conn *c, struct purge_args *a, size_t from, struct
     struct purged item;
     char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
     int state = 0;
-    size_t places = my_begin_padded(&q, c, MY_PURGE_LOCK, a->seen - from);
+    size_t rows = my_begin_rows(&q, c, MY_PURGE_LOCK, a->seen - from);
 
     my_int(&q, a->age_ms);
-    for (size_t i = from; i < from + places; i++)
-        my_id(&q, a->ids[i < a->seen ? i : a->seen - 1]);
+    for (size_t i = from; i < from + rows; i++)
+        my_id(&q, a->ids[i]);
     my_out_id(&q, item.id);
     my_out_text(&q, item.input_key, sizeof item.input_key);
     my_out_text(&q, item.output_key, sizeof item.output_key);
@@ -138,9 +138,9 @@ static int remove_tasks(struct my_conn *c, const struct purged *items, size_t co
 
     for (size_t i = 0; i < sizeof statements / sizeof statements[0] && count && !rc; i++) {
         struct my_query q;
-        size_t places = my_begin_padded(&q, c, statements[i], count);
-        for (size_t j = 0; j < places; j++)
-            my_id(&q, items[j < count ? j : count - 1].id);
+        size_t rows = my_begin_rows(&q, c, statements[i], count);
+        for (size_t j = 0; j < rows; j++)
+            my_id(&q, items[j].id);
         rc = my_run(&q, NULL, err);
     }
     return rc;

@@ -53,9 +53,9 @@ static int lock_rows(struct my_conn *c, struct move_args *a, struct err *err)
     for (size_t from = 0; from < a->count && !rc; from += MY_ROWS_MAX) {
         struct my_query q;
         struct held_row row;
-        size_t places = my_begin_padded(&q, c, MY_MOVE_LOCK, a->count - from);
-        for (size_t i = from; i < from + places; i++)
-            my_id(&q, a->items[a->order[i < a->count ? i : a->count - 1]].id);
+        size_t rows = my_begin_rows(&q, c, MY_MOVE_LOCK, a->count - from);
+        for (size_t i = from; i < from + rows; i++)
+            my_id(&q, a->items[a->order[i]].id);
         my_out_id(&q, row.id);
         my_out_enum(&q, &row.state, TASK_STATE__COUNT);
         my_out_text(&q, row.token, sizeof row.token);
@@ -214,14 +214,13 @@ static int write_alike(struct my_conn *c, struct move_args *a, size_t first, str
         other->written = true;
         ids[count++] = other->move->id;
     }
-    size_t places =
-        my_begin_padded(&q, c, m->to == TASK_RECEIVED ? MY_MOVE_BACK : MY_MOVE_END, count);
+    my_begin_rows(&q, c, m->to == TASK_RECEIVED ? MY_MOVE_BACK : MY_MOVE_END, count);
     if (m->to == TASK_RECEIVED)
         bind_back(&q, m);
     else
         bind_end(&q, m);
-    for (size_t i = 0; i < places; i++)
-        my_id(&q, ids[i < count ? i : count - 1]);
+    for (size_t i = 0; i < count; i++)
+        my_id(&q, ids[i]);
     return my_run(&q, NULL, err);
 }
 

@@ -16,11 +16,11 @@ static int list_body(struct my_conn *c, const struct seqs_args *a, enum my_list 
 
     for (size_t from = 0; from < a->count && !rc; from += MY_ROWS_MAX) {
         struct my_query q;
-        size_t places = my_begin_padded(&q, c, which, a->count - from);
+        size_t rows = my_begin_rows(&q, c, which, a->count - from);
         if (which == MY_OUTBOX_HOLD)
             my_int(&q, a->hold_ms);
-        for (size_t i = 0; i < places; i++)
-            my_int(&q, a->seqs[from + i < a->count ? from + i : a->count - 1]);
+        for (size_t i = from; i < from + rows; i++)
+            my_int(&q, a->seqs[i]);
         rc = my_run(&q, NULL, err);
     }
     return rc;

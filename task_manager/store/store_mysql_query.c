@@ -1,9 +1,23 @@
-/* store_mysql_query.c - typed parameters and columns for prepared statements. */
+/* store_mysql_query.c - statements with typed parameters and columns, as text.
+ *
+ * A statement is written into the connection's script, each `?` as a literal. What needs no
+ * answer waits there and goes to the server together with the next one that does: a way there
+ * and back costs more than most statements (a task that came alone took 25 ways from submit to
+ * DONE, and takes 10; a prepared statement, whose parameters need no quoting, goes alone). */
 #include "mysql_internal.h"
 
 #include <assert.h>
+#include <errmsg.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* When more than this is in the script it is sent: servers have a limit (max_allowed_packet).
+ */
+enum { SCRIPT_BYTES = 512 * 1024, SCRIPT_KEEP = 1024 * 1024 };
 
 static const char *const statements[MY__COUNT] = {
 #define S(name, sql) [MY_##name] = sql,
@@ -23,177 +37,160 @@ static const struct {
 #undef L
 };
 
-static const size_t sizes[MY_SIZES] = {1, 4, 16, MY_ROWS_MAX};
-
 /* -- begin -- */
 
-static MYSQL_STMT *prepare(struct my_query *q, struct my_conn *c, const char *sql)
+/* What is there of a statement that was begun and left, goes. */
+static void cut_script(struct my_conn *c)
 {
-    MYSQL_STMT *st = mysql_stmt_init(c->my);
-
-    if (!st) {
-        q->rc = err_set(&q->why, -E_NO_MEMORY, "no memory for a statement");
-    } else if (mysql_stmt_prepare(st, sql, (unsigned long)strlen(sql)) != 0) {
-        q->rc = my_fail(c, st, "prepare a statement", &q->why);
-        mysql_stmt_close(st);
-        st = NULL;
-    }
-    return st;
-}
-
-static void start(struct my_query *q, struct my_conn *c)
-{
-    q->c = c;
-    q->rc = 0;
-    q->ins = q->outs = 0;
-}
-
-/* Makes room for all parameters at once: bound ones point into it. */
-static void use(struct my_query *q, MYSQL_STMT *st)
-{
-    struct my_conn *c = q->c;
-
-    q->st = st;
-    if (!st || mysql_stmt_param_count(st) <= c->in_room)
+    if (c->script.len == c->script_end)
         return;
-    size_t room = mysql_stmt_param_count(st);
-    free(c->in);
-    free(c->values);
-    c->in_room = 0;
-    c->in = calloc(room, sizeof *c->in);
-    c->values = calloc(room, sizeof *c->values);
-    if (c->in && c->values)
-        c->in_room = (unsigned)room;
-    else
-        q->rc = err_set(&q->why, -E_NO_MEMORY, "no memory for the parameters of a statement");
+    c->script.len = c->script_end;
+    c->script.data[c->script.len] = '\0';
+}
+
+static void start(struct my_query *q, struct my_conn *c, const char *sql)
+{
+    *q = (struct my_query){.c = c, .at = sql, .row = "", .tail = ""};
+    cut_script(c);
+    if (c->script_end > 0)
+        buf_append_str(&c->script, ";\n");
 }
 
 void my_begin(struct my_query *q, struct my_conn *c, enum my_stmt which)
 {
-    start(q, c);
-    if (!c->stmts[which])
-        c->stmts[which] = prepare(q, c, statements[which]);
-    use(q, c->stmts[which]);
+    start(q, c, statements[which]);
 }
 
 void my_begin_sql(struct my_query *q, struct my_conn *c, const char *sql)
 {
-    start(q, c);
-    use(q, prepare(q, c, sql));
-}
-
-static void begin_list(struct my_query *q, struct my_conn *c, enum my_list which, size_t size)
-{
-    start(q, c);
-    if (!c->lists[which][size]) {
-        struct buf sql = BUF_INIT;
-        buf_append_str(&sql, lists[which].head);
-        for (size_t i = 0; i < sizes[size]; i++) {
-            buf_append_str(&sql, i ? ", " : "");
-            buf_append_str(&sql, lists[which].row);
-        }
-        buf_append_str(&sql, lists[which].tail);
-        if (buf_ok(&sql))
-            c->lists[which][size] = prepare(q, c, sql.data);
-        else
-            q->rc = err_set(&q->why, -E_NO_MEMORY, "no memory for a statement");
-        buf_release(&sql);
-    }
-    use(q, c->lists[which][size]);
+    start(q, c, sql);
 }
 
 size_t my_begin_rows(struct my_query *q, struct my_conn *c, enum my_list which, size_t left)
 {
-    size_t size = MY_SIZES - 1;
+    size_t rows = left < MY_ROWS_MAX ? left : MY_ROWS_MAX;
 
-    while (size > 0 && sizes[size] > left)
-        size--;
-    begin_list(q, c, which, size);
-    return sizes[size];
-}
-
-size_t my_begin_padded(struct my_query *q, struct my_conn *c, enum my_list which, size_t left)
-{
-    size_t size = 0;
-
-    while (size < MY_SIZES - 1 && sizes[size] < left)
-        size++;
-    begin_list(q, c, which, size);
-    return sizes[size];
+    start(q, c, lists[which].head);
+    q->row = lists[which].row;
+    q->tail = lists[which].tail;
+    q->rows_left = q->rows = rows;
+    return rows;
 }
 
 /* -- parameters -- */
 
-/* The next parameter's place; NULL when the statement has failed already. */
-static union my_value *next_value(struct my_query *q)
+/* Goes on to the next piece of a statement over rows; false at its end. */
+static bool next_piece(struct my_query *q)
 {
-    if (q->rc)
-        return NULL;
-    assert(q->ins < q->c->in_room);
-    return &q->c->values[q->ins];
+    if (q->rows_left > 0) {
+        if (q->rows_left < q->rows)
+            buf_append_str(&q->c->script, ", ");
+        q->rows_left--;
+        q->at = q->row;
+    } else {
+        q->at = q->tail;
+        q->tail = NULL;
+    }
+    return q->at != NULL;
 }
 
-/* The library reads parameters only, but its buffers are not const. */
-static void bind_in(struct my_query *q, enum enum_field_types type, const void *bytes,
-                    size_t len)
+/* Writes the statement up to its next parameter; false when there is none. */
+static bool next_place(struct my_query *q)
 {
-    union {
-        const void *given;
-        void *wanted;
-    } at = {.given = bytes};
+    do {
+        const char *place = strchr(q->at, '?');
+        if (place) {
+            buf_append(&q->c->script, q->at, (size_t)(place - q->at));
+            q->at = place + 1;
+            return true;
+        }
+        buf_append_str(&q->c->script, q->at);
+    } while (next_piece(q));
+    return false;
+}
 
-    if (q->rc)
-        return;
-    assert(q->ins < q->c->in_room);
-    MYSQL_BIND *b = &q->c->in[q->ins++];
-    memset(b, 0, sizeof *b);
-    b->buffer_type = type;
-    b->buffer = at.wanted;
-    b->buffer_length = (unsigned long)len;
-    b->length_value = (unsigned long)len;
-    b->length = &b->length_value;
+static struct buf *place(struct my_query *q)
+{
+    bool found = next_place(q);
+
+    assert(found);
+    (void)found;
+    return &q->c->script;
 }
 
 void my_int(struct my_query *q, int64_t value)
 {
-    union my_value *at = next_value(q);
+    char digits[32];
 
-    if (!at)
-        return;
-    at->number = value;
-    bind_in(q, MYSQL_TYPE_LONGLONG, at, sizeof at->number);
+    snprintf(digits, sizeof digits, "%" PRId64, value);
+    buf_append_str(place(q), digits);
 }
 
 void my_real(struct my_query *q, double value)
 {
-    union my_value *at = next_value(q);
+    assert(isfinite(value));
+    buf_printf(place(q), "%.17g", value);
+}
 
-    if (!at)
-        return;
-    at->real = value;
-    bind_in(q, MYSQL_TYPE_DOUBLE, at, sizeof at->real);
+static void quote(struct my_query *q, const char *text, size_t len)
+{
+    struct buf *b = place(q);
+
+    if (!buf_reserve(b, 2 * len + 3))
+        return; /* told when it is to be run */
+    char *to = b->data + b->len;
+    *to = '\'';
+    size_t written = mysql_real_escape_string(q->c->my, to + 1, text, (unsigned long)len);
+    to[1 + written] = '\'';
+    b->len += written + 2;
+    b->data[b->len] = '\0';
 }
 
 void my_text(struct my_query *q, const char *text)
 {
-    bind_in(q, text ? MYSQL_TYPE_STRING : MYSQL_TYPE_NULL, text, text ? strlen(text) : 0);
+    if (text)
+        quote(q, text, strlen(text));
+    else
+        buf_append_str(place(q), "NULL");
 }
 
 void my_text_in(struct my_query *q, const char *text, size_t size)
 {
     if (!text)
         text = "";
-    bind_in(q, MYSQL_TYPE_STRING, text, store_fit(text, size));
+    quote(q, text, store_fit(text, size));
+}
+
+static void append_hex(struct buf *b, const void *bytes, size_t len)
+{
+    static const char digits[] = "0123456789abcdef";
+
+    if (!buf_reserve(b, 2 * len + 4))
+        return;
+    char *to = b->data + b->len;
+    *to++ = 'x';
+    *to++ = '\'';
+    for (size_t i = 0; i < len; i++) {
+        uint8_t byte = ((const uint8_t *)bytes)[i];
+        *to++ = digits[byte >> 4];
+        *to++ = digits[byte & 15];
+    }
+    *to++ = '\'';
+    *to = '\0';
+    b->len += 2 * len + 3;
+}
+
+void my_bytes(struct my_query *q, const char *text)
+{
+    append_hex(place(q), text, strlen(text));
 }
 
 void my_id(struct my_query *q, const char *id)
 {
-    union my_value *at = next_value(q);
+    uint8_t bytes[ID_BYTES];
 
-    if (!at)
-        return;
-    id_to_bytes(id, at->id);
-    bind_in(q, MYSQL_TYPE_BLOB, at, sizeof at->id);
+    id_to_bytes(id, bytes);
+    append_hex(place(q), bytes, sizeof bytes);
 }
 
 void my_id_or_null(struct my_query *q, const char *id)
@@ -206,109 +203,165 @@ void my_id_or_null(struct my_query *q, const char *id)
 
 /* -- outputs -- */
 
-static struct my_out *next_out(struct my_query *q, enum my_out_kind kind, void *dest,
-                               enum enum_field_types type, void *bytes, size_t size)
+static struct my_out *next_out(struct my_query *q, enum my_out_kind kind, void *dest)
 {
     assert(q->outs < MY_OUT_MAX);
-    struct my_out *o = &q->outputs[q->outs];
-    MYSQL_BIND *b = &q->out[q->outs++];
-
-    memset(o, 0, sizeof *o);
-    o->kind = kind;
-    o->dest = dest;
-    memset(b, 0, sizeof *b);
-    b->buffer_type = type;
-    b->buffer = bytes;
-    b->buffer_length = (unsigned long)size;
-    b->length = &o->len;
-    b->is_null = &o->is_null;
-    b->error = &o->is_cut;
-    return o;
-}
-
-static struct my_out *out_number(struct my_query *q, enum my_out_kind kind, void *dest)
-{
-    return next_out(q, kind, dest, MYSQL_TYPE_LONGLONG, &q->outputs[q->outs].number,
-                    sizeof(int64_t));
+    q->outputs[q->outs] = (struct my_out){.kind = kind, .dest = dest};
+    return &q->outputs[q->outs++];
 }
 
 void my_out_int(struct my_query *q, int64_t *ret)
 {
-    out_number(q, MY_OUT_INT, ret);
+    next_out(q, MY_OUT_INT, ret);
 }
 
 void my_out_small(struct my_query *q, int *ret)
 {
-    out_number(q, MY_OUT_SMALL, ret);
+    next_out(q, MY_OUT_SMALL, ret);
 }
 
 void my_out_enum(struct my_query *q, int *ret, int below)
 {
-    out_number(q, MY_OUT_ENUM, ret)->below = below;
+    next_out(q, MY_OUT_ENUM, ret)->below = below;
 }
 
 void my_out_real(struct my_query *q, double *ret)
 {
-    next_out(q, MY_OUT_REAL, ret, MYSQL_TYPE_DOUBLE, ret, sizeof *ret);
+    next_out(q, MY_OUT_REAL, ret);
 }
 
 void my_out_text(struct my_query *q, char *ret, size_t size)
 {
-    next_out(q, MY_OUT_TEXT, ret, MYSQL_TYPE_STRING, ret, size - 1);
+    next_out(q, MY_OUT_TEXT, ret)->size = size;
 }
 
 void my_out_heap(struct my_query *q, char **ret)
 {
-    next_out(q, MY_OUT_HEAP, ret, MYSQL_TYPE_STRING, NULL, 0);
+    *ret = NULL;
+    next_out(q, MY_OUT_HEAP, ret);
 }
 
 void my_out_id(struct my_query *q, char ret_id[ID_TEXT_MAX])
 {
-    next_out(q, MY_OUT_ID, ret_id, MYSQL_TYPE_BLOB, q->outputs[q->outs].raw, ID_BYTES);
+    next_out(q, MY_OUT_ID, ret_id);
+}
+
+/* -- the script -- */
+
+void my_forget_script(struct my_conn *c)
+{
+    if (c->script.cap > SCRIPT_KEEP || !buf_ok(&c->script)) {
+        buf_release(&c->script);
+        buf_init(&c->script);
+    }
+    buf_clear(&c->script);
+    c->script_end = 0;
+    c->waiting_count = 0;
+}
+
+/* What the answer to a statement has to tell, before those behind it are looked at. */
+static int take_answer(struct my_conn *c, const struct my_waiting *w, struct err *err)
+{
+    MYSQL_RES *rows = mysql_store_result(c->my);
+
+    if (!rows && mysql_field_count(c->my) > 0)
+        return my_fail(c, "send its rows", err);
+    if (w->query) {
+        assert(rows && mysql_num_fields(rows) == w->query->outs);
+        w->query->res = rows;
+    } else if (rows) {
+        mysql_free_result(rows);
+    }
+    if (w->ret_id)
+        *w->ret_id = (int64_t)mysql_insert_id(c->my);
+    c->changes = (int64_t)mysql_affected_rows(c->my);
+    if (w->expected >= 0 && c->changes != w->expected)
+        return err_set(err, -E_BUG, "%" PRId64 " instead of %" PRId64 " locked rows changed",
+                       c->changes, w->expected);
+    return 0;
+}
+
+/* All answers are taken, also after a complaint of ours: else the connection could not be used
+ * again. After one of the server's nothing comes any more. */
+static int take_answers(struct my_conn *c, struct err *err)
+{
+    int rc = 0;
+
+    for (size_t i = 0; i < c->waiting_count; i++) {
+        struct err why = ERR_INIT;
+        int more = i == 0 ? 0 : mysql_next_result(c->my);
+        if (more > 0)
+            return my_fail(c, "run a statement", err);
+        if (more < 0)
+            return err_set(err, -E_BUG, "the database answered %zu of %zu statements", i,
+                           c->waiting_count);
+        int failed = take_answer(c, &c->waiting[i], &why);
+        if (failed && !rc)
+            rc = err_set(err, failed, "%s", why.text);
+        if (failed && mysql_errno(c->my))
+            return rc;
+    }
+    assert(!mysql_more_results(c->my));
+    return rc;
+}
+
+int my_flush(struct my_conn *c, struct err *err)
+{
+    int rc = 0;
+
+    if (c->waiting_count == 0)
+        return 0;
+    cut_script(c);
+    if (!buf_ok(&c->script))
+        rc = err_set(err, -E_NO_MEMORY, "no memory for a statement");
+    else if (mysql_real_query(c->my, c->script.data, (unsigned long)c->script.len) != 0)
+        rc = my_fail(c, "run a statement", err);
+    else
+        rc = take_answers(c, err);
+    c->is_begun = c->in_transaction;
+    my_forget_script(c);
+    return rc;
+}
+
+/* Ends the statement; its answer is taken when the script has been sent. */
+static int add(struct my_query *q, bool has_rows, struct err *err)
+{
+    struct my_conn *c = q->c;
+    bool complete = !next_place(q);
+
+    assert(complete && c->waiting_count < MY_WAITING_MAX);
+    (void)complete;
+    c->script_end = c->script.len;
+    c->waiting[c->waiting_count++] =
+        (struct my_waiting){.query = has_rows ? q : NULL,
+                            .ret_id = q->ret_id,
+                            .expected = q->expects ? q->expected : -1};
+    return c->waiting_count == MY_WAITING_MAX || c->script.len > SCRIPT_BYTES ||
+                   !buf_ok(&c->script)
+               ? my_flush(c, err)
+               : 0;
+}
+
+int my_queue(struct my_conn *c, const char *sql, struct err *err)
+{
+    struct my_query q;
+
+    my_begin_sql(&q, c, sql);
+    return add(&q, false, err);
 }
 
 /* -- running -- */
 
-int my_query_exec(struct my_query *q, struct err *err)
+int my_ask(struct my_query *q, struct err *err)
 {
-    if (q->rc)
-        return err_set(err, q->rc, "%s", q->why.text);
-    assert(mysql_stmt_param_count(q->st) == q->ins);
-    if ((q->ins && mysql_stmt_bind_param(q->st, q->c->in) != 0) ||
-        mysql_stmt_execute(q->st) != 0)
-        return my_fail(q->c, q->st, "run a statement", err);
-    if (q->outs &&
-        (mysql_stmt_bind_result(q->st, q->out) != 0 || mysql_stmt_store_result(q->st) != 0))
-        return my_fail(q->c, q->st, "send its rows", err);
-    return 0;
+    return add(q, true, err);
 }
 
-static int fetch_heap(struct my_query *q, unsigned column, struct err *err)
+int my_query_exec(struct my_query *q, struct err *err)
 {
-    struct my_out *o = &q->outputs[column];
-    char **ret = o->dest;
-    MYSQL_BIND b = {0};
-    unsigned long len = o->len;
+    int rc = add(q, q->outs > 0, err);
 
-    *ret = NULL;
-    if (o->is_null)
-        return 0;
-    char *text = malloc(len + 1);
-    if (!text)
-        return err_set(err, -E_NO_MEMORY, "no memory for a text of %lu bytes", len);
-    b.buffer_type = MYSQL_TYPE_STRING;
-    b.buffer = text;
-    b.buffer_length = len;
-    b.length = &o->len;
-    b.is_null = &o->is_null;
-    b.error = &o->is_cut;
-    if (len && mysql_stmt_fetch_column(q->st, &b, column, 0) != 0) {
-        free(text);
-        return my_fail(q->c, q->st, "send a long text", err);
-    }
-    text[len] = '\0';
-    *ret = text;
-    return 0;
+    return rc ? rc : my_flush(q->c, err);
 }
 
 static int damaged(struct err *err)
@@ -316,43 +369,69 @@ static int damaged(struct err *err)
     return err_set(err, -E_CORRUPT, "the database holds a row that no program of ours wrote");
 }
 
-static int finish_number(const struct my_out *o, struct err *err)
+static int take_number(const struct my_out *o, const char *text, struct err *err)
 {
+    char *end;
+
+    errno = 0;
+    int64_t number = strtoll(text, &end, 10);
+    if (errno || end == text || *end)
+        return damaged(err);
     if (o->kind == MY_OUT_INT) {
-        *(int64_t *)o->dest = o->number;
+        *(int64_t *)o->dest = number;
         return 0;
     }
-    if (o->number < INT32_MIN || o->number > INT32_MAX)
+    if (number < INT32_MIN || number > INT32_MAX)
         return damaged(err);
-    if (o->kind == MY_OUT_ENUM && (o->number < 0 || o->number >= o->below))
+    if (o->kind == MY_OUT_ENUM && (number < 0 || number >= o->below))
         return damaged(err);
-    *(int *)o->dest = (int)o->number;
+    *(int *)o->dest = (int)number;
     return 0;
 }
 
-static int finish_output(struct my_query *q, unsigned column, struct err *err)
+static int take_real(const struct my_out *o, const char *text, struct err *err)
 {
-    struct my_out *o = &q->outputs[column];
+    char *end;
 
-    if (o->kind == MY_OUT_HEAP)
-        return fetch_heap(q, column, err);
-    if (o->is_cut || o->is_null) /* no other column of ours is wider than its field, or NULL */
-        return damaged(err);
+    *(double *)o->dest = strtod(text, &end);
+    return end == text || *end ? damaged(err) : 0;
+}
+
+static int take_heap(const struct my_out *o, const char *text, size_t len, struct err *err)
+{
+    char *copy = malloc(len + 1);
+
+    if (!copy)
+        return err_set(err, -E_NO_MEMORY, "no memory for a text of %zu bytes", len);
+    memcpy(copy, text, len);
+    copy[len] = '\0';
+    *(char **)o->dest = copy;
+    return 0;
+}
+
+static int take_column(const struct my_out *o, const char *text, size_t len, struct err *err)
+{
+    if (!text) /* no other column of ours is NULL */
+        return o->kind == MY_OUT_HEAP ? 0 : damaged(err);
     switch (o->kind) {
     case MY_OUT_INT:
     case MY_OUT_SMALL:
     case MY_OUT_ENUM:
-        return finish_number(o, err);
+        return take_number(o, text, err);
+    case MY_OUT_REAL:
+        return take_real(o, text, err);
+    case MY_OUT_HEAP:
+        return take_heap(o, text, len, err);
     case MY_OUT_TEXT:
-        ((char *)o->dest)[o->len] = '\0';
+        if (len >= o->size) /* nor wider than its field */
+            return damaged(err);
+        memcpy(o->dest, text, len);
+        ((char *)o->dest)[len] = '\0';
         return 0;
     case MY_OUT_ID:
-        if (o->len != ID_BYTES)
+        if (len != ID_BYTES)
             return damaged(err);
-        id_from_bytes(o->raw, o->dest);
-        return 0;
-    case MY_OUT_REAL:
-    case MY_OUT_HEAP:
+        id_from_bytes((const uint8_t *)text, o->dest);
         return 0;
     }
     return 0;
@@ -373,15 +452,14 @@ static void clear_heap(struct my_query *q, bool release)
 int my_next(struct my_query *q, struct err *err)
 {
     clear_heap(q, false);
-    int got = mysql_stmt_fetch(q->st);
-    if (got == MYSQL_NO_DATA)
+    MYSQL_ROW row = mysql_fetch_row(q->res);
+    if (!row)
         return 0;
-    if (got != 0 && got != MYSQL_DATA_TRUNCATED)
-        return my_fail(q->c, q->st, "send a row", err);
+    const unsigned long *lens = mysql_fetch_lengths(q->res);
 
     int rc = 0;
     for (unsigned i = 0; i < q->outs && !rc; i++)
-        rc = finish_output(q, i, err);
+        rc = take_column(&q->outputs[i], row[i], lens[i], err);
     if (rc)
         clear_heap(q, true);
     return rc ? rc : 1;
@@ -397,24 +475,42 @@ int my_one(struct my_query *q, struct err *err)
     return rc;
 }
 
+void my_want_id(struct my_query *q, int64_t *ret)
+{
+    q->ret_id = ret;
+}
+
+void my_want_probe(struct my_query *q, const char *id, bool is_run)
+{
+    struct my_conn *c = q->c;
+
+    my_want_id(q, &c->probe_seq);
+    c->has_probe = true;
+    c->probe_is_run = is_run;
+    snprintf(c->probe_id, sizeof c->probe_id, "%s", id);
+}
+
+void my_expect(struct my_query *q, int64_t changes)
+{
+    q->expects = true;
+    q->expected = changes;
+}
+
 int my_run(struct my_query *q, int64_t *ret_changes, struct err *err)
 {
-    int rc = my_query_exec(q, err);
+    struct my_conn *c = q->c;
+    int rc = add(q, false, err);
 
+    if (!rc && (ret_changes || !c->in_transaction))
+        rc = my_flush(c, err);
     if (!rc && ret_changes)
-        *ret_changes = (int64_t)mysql_stmt_affected_rows(q->st);
+        *ret_changes = c->changes;
     return rc;
 }
 
 void my_end(struct my_query *q)
 {
-    if (q->st)
-        mysql_stmt_free_result(q->st);
-}
-
-void my_drop(struct my_query *q)
-{
-    if (q->st)
-        mysql_stmt_close(q->st);
-    q->st = NULL;
+    if (q->res)
+        mysql_free_result(q->res);
+    q->res = NULL;
 }

@@ -154,7 +154,7 @@ static int count_matches(struct my_conn *c, const struct run_filter *f, int64_t 
     bind_filter(&q, f);
     my_out_int(&q, ret);
     int rc = my_one(&q, err);
-    my_drop(&q);
+    my_end(&q);
     buf_release(&sql);
     return rc < 0 ? rc : 0;
 }
@@ -195,7 +195,7 @@ static int list_body(struct my_conn *c, void *arg, struct err *err)
     my_int(&q, a->filter->offset);
     out_run(&q, &row);
     int rc = read_list(&q, &row, a->ret, err);
-    my_drop(&q);
+    my_end(&q);
     buf_release(&sql);
     if (!rc && a->ret_total)
         rc = count_matches(c, a->filter, a->ret_total, err);

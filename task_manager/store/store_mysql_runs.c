@@ -70,13 +70,8 @@ static int add_event(struct my_conn *c, const struct run_change *change, int fro
     my_text_in(&q, change->step, RUN_NAME_MAX);
     my_text_in(&q, change->actor, TASK_WORKER_MAX);
     my_text_in(&q, change->detail, ERR_TEXT_MAX);
-    int rc = my_run(&q, NULL, err);
-    if (!rc) {
-        c->probe_seq = (int64_t)mysql_stmt_insert_id(q.st);
-        snprintf(c->probe_id, sizeof c->probe_id, "%s", change->id);
-        c->probe_is_run = true;
-    }
-    return rc;
+    my_want_probe(&q, change->id, true);
+    return my_run(&q, NULL, err);
 }
 
 static int submit_step(struct my_conn *c, const struct run_change *change, bool announce,

@@ -30,8 +30,8 @@ static int find_holder(struct my_conn *c, const struct submission *item,
     char sha256[SHA256_TEXT_MAX] = "";
 
     my_begin(&q, c, MY_KEY_GET);
-    my_text(&q, item->client);
-    my_text(&q, item->key);
+    my_bytes(&q, item->client);
+    my_bytes(&q, item->key);
     my_out_id(&q, ret->id);
     my_out_text(&q, sha256, sizeof sha256);
     int rc = my_one(&q, err);
@@ -64,8 +64,8 @@ int my_take_key(struct my_conn *c, const struct submission *item, struct submit_
     struct my_query q;
 
     my_begin(&q, c, MY_KEY_TAKE);
-    my_text(&q, item->client);
-    my_text(&q, item->key);
+    my_bytes(&q, item->client);
+    my_bytes(&q, item->key);
     my_text(&q, item->request_sha256);
     my_id(&q, item->task.id);
     int rc = my_run(&q, NULL, err);
@@ -139,12 +139,8 @@ int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
             my_text_in(&q, items[i].actor, TASK_WORKER_MAX);
             my_text_in(&q, items[i].detail, ERR_TEXT_MAX);
         }
+        my_want_probe(&q, items[from].id, false);
         rc = my_run(&q, NULL, err);
-        if (!rc) { /* the number of the first row */
-            c->probe_seq = (int64_t)mysql_stmt_insert_id(q.st);
-            snprintf(c->probe_id, sizeof c->probe_id, "%s", items[from].id);
-            c->probe_is_run = false;
-        }
     }
     return rc;
 }
@@ -165,11 +161,11 @@ int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, 
             my_text(&q, items[i].queue);
             my_int(&q, items[i].attempt);
         }
-        rc = my_run(&q, NULL, err);
         /* Of several rows only the first one's is told, and by how much the others go on
          * changes with the nodes of a cluster. */
-        if (!rc && n == 1 && items[from].ret_seq)
-            *items[from].ret_seq = (int64_t)mysql_stmt_insert_id(q.st);
+        if (n == 1 && items[from].ret_seq)
+            my_want_id(&q, items[from].ret_seq);
+        rc = my_run(&q, NULL, err);
     }
     return rc;
 }

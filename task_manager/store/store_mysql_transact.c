@@ -68,7 +68,8 @@ static void roll_back(struct my_conn *c)
 {
     unsigned error = c->error;
 
-    if (my_fault_of(error) != FAULT_LINK && my_exec(c, "ROLLBACK", NULL) != 0)
+    my_forget_script(c);
+    if (c->is_begun && my_fault_of(error) != FAULT_LINK && my_exec(c, "ROLLBACK", NULL) != 0)
         c->spoiled = true;
     c->error = error; /* what led here decides about another try */
 }
@@ -95,29 +96,44 @@ static int write_tally(struct my_conn *c, struct err *err)
     return rc;
 }
 
-static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *ret,
-                    struct err *err)
+/* A COMMIT that can be asked about later goes alone: only when all before it has been answered
+ * is the number of the last event known. */
+static int commit(struct my_conn *c, enum outcome *ret, struct err *err)
 {
-    *ret = UNDONE;
-    int rc = my_exec(c, "START TRANSACTION", err);
-    tally_clear(&c->tally);
+    int rc = c->has_probe ? my_flush(c, err) : 0;
+
     if (!rc)
-        rc = body(c, arg, err);
-    if (!rc)
-        rc = write_tally(c, err);
-    if (rc) {
-        roll_back(c);
+        rc = my_queue(c, "COMMIT", err);
+    if (rc)
         return rc;
-    }
     FAILPOINT(commit_begun);
-    rc = my_exec(c, "COMMIT", err);
+    rc = my_flush(c, err);
     FAILPOINT(commit_done);
     if (!rc)
         *ret = DONE;
     else if (my_fault_of(c->error) == FAULT_LINK)
         *ret = UNKNOWN;
-    else
+    return rc;
+}
+
+static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *ret,
+                    struct err *err)
+{
+    *ret = UNDONE;
+    my_forget_script(c);
+    c->in_transaction = true;
+    c->is_begun = c->has_probe = false;
+    tally_clear(&c->tally);
+    int rc = my_queue(c, "START TRANSACTION", err);
+    if (!rc)
+        rc = body(c, arg, err);
+    if (!rc)
+        rc = write_tally(c, err);
+    if (!rc)
+        rc = commit(c, ret, err);
+    if (rc && *ret == UNDONE)
         roll_back(c);
+    c->in_transaction = false;
     return rc;
 }
 

@@ -121,8 +121,12 @@ static int setup(void **state)
     b->broker.manager = &b->manager;
     b->broker.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     assert_true(b->broker.fd >= 0);
-    b->options = (struct runtime_options){
-        .worker = "w", .queues = {"default"}, .queue_count = 1, .slots = 2, .poll_ms = 3600000};
+    b->options = (struct runtime_options){.manager_url = b->manager.url,
+                                          .worker = "w",
+                                          .queues = {"default"},
+                                          .queue_count = 1,
+                                          .slots = 2,
+                                          .poll_ms = 3600000};
     assert_int_equal(board_open(&b->board, 3000, NULL), 0);
     b->service =
         (struct service){.options = &b->options, .board = &b->board, .broker = &b->broker.base};
@@ -162,7 +166,8 @@ static void deliver(struct bench *b, const char *task_id, int attempt)
     assert_int_equal(write(b->broker.fd, &one, sizeof one), sizeof one);
 }
 
-/* Work comes in through another manager: the one that is asked does not hear of it by itself. */
+/* Work comes in through another manager: the one that is asked does not hear of it by itself.
+ */
 static void send_hint(struct bench *b)
 {
     pthread_mutex_lock(&b->manager.lock);
