@@ -74,6 +74,7 @@ struct my_conn {
     char probe_id[ID_TEXT_MAX]; /* and the task it is about, */
     bool probe_is_run;          /* or the run */
     struct tally tally;         /* of this transaction */
+    bool tells_ahead;           /* its body tells what waits now (see my_ahead_add) */
     struct my_conn *next;
 };
 
@@ -190,10 +191,45 @@ int my_queue(struct my_conn *c, const char *sql, struct err *err);
 int my_flush(struct my_conn *c, struct err *err);
 void my_forget_script(struct my_conn *c);
 
+/* -- what waits, read ahead (store_mysql_ahead.c); thread-safe -- */
+
+enum { MY_AHEAD_QUEUES = 32, MY_AHEAD_MAX = 512 };
+
+struct my_ahead {
+    pthread_mutex_t lock;
+    struct ahead *queues[MY_AHEAD_QUEUES];
+    size_t count;
+};
+
+/* How far it had come with a queue. */
+struct my_ahead_mark {
+    uint64_t ignored; /* submits that were left to the next look */
+    size_t added;     /* submits that were told of */
+};
+
+int my_ahead_init(struct my_ahead *a, struct err *err);
+void my_ahead_release(struct my_ahead *a);
+
+/* The best tasks that wait in the claim's queues, at most limit, which are then forgotten here;
+ * `queue` of each is its index in the claim. *ret_known: fewer means that nothing else waits;
+ * else it is none, because others may come first, or with `any` all that is known. */
+size_t my_ahead_take(struct my_ahead *a, const struct claim *claim, size_t limit, bool any,
+                     struct candidate *ret, bool *ret_known);
+/* A task waits. */
+void my_ahead_add(struct my_ahead *a, const char *queue, int64_t turn, const char *id);
+/* What waits in the queue is not known any more. */
+void my_ahead_forget(struct my_ahead *a, const char *queue);
+/* Before a look at the queue, and with what it saw: its first tasks in the order of claims
+ * (`queue` 0), is_whole when that was all. */
+struct my_ahead_mark my_ahead_mark(struct my_ahead *a, const char *queue);
+void my_ahead_fill(struct my_ahead *a, const char *queue, struct my_ahead_mark mark,
+                   const struct candidate *items, size_t count, bool is_whole);
+
 /* -- the store -- */
 
 struct store_mysql {
     struct store base;
+    struct my_ahead ahead;
     struct my_address address;
     pthread_mutex_t lock; /* of the pool */
     pthread_cond_t returned;

@@ -507,7 +507,7 @@ void id_floor(int64_t wall_ms, char ret_id[ID_TEXT_MAX])
     id_from_bytes(bytes, ret_id);
 }
 
-static int candidate_compare(const void *a, const void *b)
+int candidate_compare(const void *a, const void *b)
 {
     const struct candidate *x = a, *y = b;
 

@@ -160,6 +160,7 @@ struct candidate {
     int64_t turn;
     char id[ID_TEXT_MAX];
 };
+int candidate_compare(const void *a, const void *b); /* for qsort */
 void candidates_sort(struct candidate *items, size_t count);
 
 #endif

@@ -15,6 +15,7 @@ static void my_store_close(struct store *base)
     struct store_mysql *s = (struct store_mysql *)base;
 
     my_pool_release(s);
+    my_ahead_release(&s->ahead);
     my_address_release(&s->address);
     free(s);
 }
@@ -40,7 +41,12 @@ static int my_store_open(const char *url, int connections, struct store **ret, s
     s->base.ops = &store_mysql_ops;
     int rc = my_address_parse(url, &s->address, err);
     if (!rc)
+        rc = my_ahead_init(&s->ahead, err);
+    if (!rc) {
         rc = my_pool_init(s, connections, err);
+        if (rc)
+            my_ahead_release(&s->ahead);
+    }
     if (rc) {
         my_address_release(&s->address);
         free(s);

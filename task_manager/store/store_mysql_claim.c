@@ -12,119 +12,108 @@
 
 enum {
     TOKEN_HEAD = 22, /* hex digits that all tokens of a claim share */
-    ASIDE = 8        /* how many times as many tasks are looked at by a claim that lost */
+    ASIDE = 8,       /* how many times as many tasks are looked at by a claim that lost */
+    ROUNDS = 8       /* of locking, while others are faster */
 };
 
 struct claim_args {
+    struct my_ahead *ahead;
     const struct claim *claim;
     struct claimed *ret;
     size_t *ret_count;
-    struct candidate *candidates;
-    size_t count, capacity;
-    size_t *wanted;   /* per queue, by look_into_queues */
-    size_t seen, due; /* ready tasks seen in all; tasks found that must be woken first */
-    unsigned tries;   /* of the transaction so far */
-    int64_t now_ms;   /* the database's clock once the rows were locked */
+    struct candidate items[MY_AHEAD_MAX]; /* what a look sees, or what is to be locked */
+    size_t count;
+    bool is_due;    /* tasks were seen that must be woken first */
+    unsigned tries; /* of the transaction so far */
+    int64_t now_ms; /* the database's clock once the rows were locked */
     char secret[TOKEN_HEAD + 1];
 };
 
-static int add_candidate(struct claim_args *a, const struct candidate *found, struct err *err)
+static size_t left(const struct claim_args *a)
 {
-    struct candidate *grown = store_grow(a->candidates, a->count, &a->capacity, sizeof *grown);
-
-    if (!grown)
-        return err_set(err, -E_NO_MEMORY, "no memory for a claim");
-    a->candidates = grown;
-    grown[a->count++] = *found;
-    return 0;
+    return (size_t)a->claim->limit - *a->ret_count;
 }
 
-/* A look for candidates: its rows are put into found, and from there to the others. */
+static void forget_all(struct claim_args *a)
+{
+    for (size_t i = 0; i < a->claim->queue_count; i++)
+        my_ahead_forget(a->ahead, a->claim->queues[i]);
+}
+
+/* -- looking, without locks -- */
+
+/* At one queue, or for tasks whose run_at has come. */
 struct look {
     struct my_query q;
     struct candidate found;
+    struct my_ahead_mark mark;
 };
 
-/* Asks for the best waiting tasks of a queue, at most limit. */
-static int ask_queue(struct my_conn *c, struct claim_args *a, struct look *l, size_t queue,
-                     size_t limit, struct err *err)
+static int ask_queue(struct my_conn *c, struct claim_args *a, struct look *l, const char *queue,
+                     struct err *err)
 {
-    l->found = (struct candidate){.queue = queue};
+    l->mark = my_ahead_mark(a->ahead, queue);
     my_begin(&l->q, c, MY_READY);
-    my_text(&l->q, a->claim->queues[queue]);
-    my_int(&l->q, (int64_t)limit);
+    my_text(&l->q, queue);
+    my_int(&l->q, MY_AHEAD_MAX);
     my_out_id(&l->q, l->found.id);
     my_out_int(&l->q, &l->found.turn);
     return my_ask(&l->q, err);
 }
 
-/* Tasks whose run_at has come. */
 static int ask_due(struct my_conn *c, struct look *l, struct err *err)
 {
-    l->found = (struct candidate){0};
     my_begin(&l->q, c, MY_DELAYED_DUE);
     my_out_id(&l->q, l->found.id);
     return my_ask(&l->q, err);
 }
 
-/* Appends what was found to the candidates, once it has been sent. */
+/* Reads what was found, once it has been sent, into items. */
 static int take_look(struct claim_args *a, struct look *l, struct err *err)
 {
     int rc = 0;
 
-    while (!rc && (rc = my_next(&l->q, err)) > 0)
-        rc = add_candidate(a, &l->found, err);
-    my_end(&l->q);
+    a->count = 0;
+    while (!rc && a->count < MY_AHEAD_MAX && (rc = my_next(&l->q, err)) > 0) {
+        a->items[a->count++] = l->found;
+        rc = 0;
+    }
     return rc;
 }
 
-/* -- looking, without locks -- */
-
-static int find_due(struct my_conn *c, struct claim_args *a, struct err *err)
+static int take_looks(struct claim_args *a, struct look *looks, bool with_due, struct err *err)
 {
-    struct look l;
-    int rc = ask_due(c, &l, err);
+    const size_t queues = a->claim->queue_count;
+    int rc = 0;
 
-    if (!rc)
-        rc = my_flush(c, err);
-    return rc ? rc : take_look(a, &l, err);
+    for (size_t i = 0; i < queues && !rc; i++) {
+        rc = take_look(a, &looks[i], err);
+        if (!rc)
+            my_ahead_fill(a->ahead, a->claim->queues[i], looks[i].mark, a->items, a->count,
+                          a->count < MY_AHEAD_MAX);
+    }
+    if (!rc && with_due)
+        rc = take_look(a, &looks[queues], err);
+    a->is_due = !rc && with_due && a->count > 0;
+    return rc;
 }
 
-/* How many tasks of each queue are among the best of all: so many will be locked there. */
-static void choose(struct claim_args *a)
-{
-    const size_t limit = (size_t)a->claim->limit;
-
-    if (a->count)
-        candidates_sort(a->candidates, a->count);
-    memset(a->wanted, 0, a->claim->queue_count * sizeof *a->wanted);
-    for (size_t i = 0; i < a->count && i < limit; i++)
-        a->wanted[a->candidates[i].queue]++;
-    a->seen = a->count;
-}
-
-/* Looks into all queues at once; at first, with_due, also for tasks whose run_at has come, and
- * if there are any leaves those as candidates, else what is ready in wanted. */
+/* Looks at all queues at once; with_due also for tasks that must be woken first, which are then
+ * in items. */
 static int look(struct my_conn *c, struct claim_args *a, bool with_due, struct err *err)
 {
-    const size_t queues = a->claim->queue_count, due = queues; /* the look behind the queues' */
+    const size_t queues = a->claim->queue_count;
     struct look *looks = calloc(queues + 1, sizeof *looks);
     int rc = looks ? 0 : err_set(err, -E_NO_MEMORY, "no memory for a claim");
 
-    a->count = a->due = 0;
-    if (!rc && with_due)
-        rc = ask_due(c, &looks[due], err);
     for (size_t i = 0; i < queues && !rc; i++)
-        rc = ask_queue(c, a, &looks[i], i, (size_t)a->claim->limit, err);
+        rc = ask_queue(c, a, &looks[i], a->claim->queues[i], err);
+    if (!rc && with_due)
+        rc = ask_due(c, &looks[queues], err);
     if (!rc)
         rc = my_flush(c, err);
-    if (!rc && with_due)
-        rc = take_look(a, &looks[due], err);
-    a->due = a->count;
-    for (size_t i = 0; i < queues && !rc && !a->due; i++)
-        rc = take_look(a, &looks[i], err);
-    if (!rc && !a->due)
-        choose(a);
+    if (!rc)
+        rc = take_looks(a, looks, with_due, err);
     for (size_t i = 0; looks && i <= queues; i++)
         my_end(&looks[i].q);
     free(looks);
@@ -134,6 +123,50 @@ static int look(struct my_conn *c, struct claim_args *a, bool with_due, struct e
 static int look_body(struct my_conn *c, void *arg, struct err *err)
 {
     return look(c, arg, true, err);
+}
+
+/* -- choosing -- */
+
+/* Puts what is to be locked next into items: nothing when nothing else waits. */
+static int choose(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    bool is_known;
+
+    a->count = my_ahead_take(a->ahead, a->claim, left(a), false, a->items, &is_known);
+    if (is_known)
+        return 0;
+    int rc = look(c, a, false, err);
+    if (!rc)
+        a->count = my_ahead_take(a->ahead, a->claim, left(a), true, a->items, &is_known);
+    return rc;
+}
+
+static size_t random_below(size_t limit)
+{
+    size_t random = 0;
+
+    return getrandom(&random, sizeof random, GRND_NONBLOCK) > 0 ? random % limit : 0;
+}
+
+/* Locks do not reach other nodes of a cluster: a claim there that wants the same tasks is met
+ * at COMMIT, and one of the two undone. So as not to meet again, that one goes a little further
+ * on. */
+static int choose_aside(struct my_conn *c, struct claim_args *a, struct err *err)
+{
+    const size_t limit = (size_t)a->claim->limit, more = limit * ASIDE;
+    bool is_known;
+
+    forget_all(a);
+    int rc = look(c, a, false, err);
+    if (rc)
+        return rc;
+    size_t seen = my_ahead_take(a->ahead, a->claim, more < MY_AHEAD_MAX ? more : MY_AHEAD_MAX,
+                                true, a->items, &is_known);
+    size_t from = seen > limit ? random_below(seen - limit + 1) : 0;
+    a->count = seen - from < limit ? seen - from : limit;
+    memmove(a->items, a->items + from, a->count * sizeof a->items[0]);
+    forget_all(a);
+    return 0;
 }
 
 /* -- taking -- */
@@ -147,7 +180,7 @@ static int wake_delayed(struct my_conn *c, struct claim_args *a, struct err *err
         struct my_query q;
         char id[ID_TEXT_MAX];
         my_begin(&q, c, MY_DELAYED_LOCK);
-        my_id(&q, a->candidates[i].id);
+        my_id(&q, a->items[i].id);
         my_out_id(&q, id);
         rc = my_one(&q, err);
         if (rc <= 0)
@@ -156,6 +189,7 @@ static int wake_delayed(struct my_conn *c, struct claim_args *a, struct err *err
         my_id(&q, id);
         rc = my_run(&q, NULL, err);
     }
+    forget_all(a);
     return rc < 0 ? rc : 0;
 }
 
@@ -184,51 +218,35 @@ static int lock_rows(struct my_query *q, struct claim_args *a, struct err *err)
     return rc;
 }
 
-static size_t random_below(size_t limit)
+/* A look in the transaction sees what it has locked itself, too. */
+static void drop_taken(struct claim_args *a)
 {
-    size_t random = 0;
+    size_t kept = 0;
 
-    return getrandom(&random, sizeof random, GRND_NONBLOCK) > 0 ? random % limit : 0;
+    for (size_t i = 0; i < a->count; i++) {
+        size_t at = 0;
+        while (at < *a->ret_count && strcmp(a->ret[at].task.id, a->items[i].id) != 0)
+            at++;
+        if (at == *a->ret_count)
+            a->items[kept++] = a->items[i];
+    }
+    a->count = kept;
 }
 
-/* Locks do not reach other nodes of a cluster: a claim there that wants the same tasks is met
- * at COMMIT, and one of the two undone. So as not to meet again, that one goes a little further
- * on. */
-static int lock_aside(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
-                      struct err *err)
+/* Passes over those that others have locked, or have claimed. */
+static int lock_items(struct my_conn *c, struct claim_args *a, struct err *err)
 {
-    struct look l;
+    int rc = 0;
 
-    a->count = 0;
-    int rc = ask_queue(c, a, &l, queue, limit * ASIDE, err);
-    if (!rc)
-        rc = my_flush(c, err);
-    if (!rc)
-        rc = take_look(a, &l, err);
-    size_t from = a->count > limit ? random_below(a->count - limit + 1) : 0;
-    size_t end = a->count < from + limit ? a->count : from + limit;
-
-    for (; from < end && !rc; from += MY_ROWS_MAX) {
+    drop_taken(a);
+    for (size_t from = 0, rows; from < a->count && !rc; from += rows) {
         struct my_query q;
-        size_t rows = my_begin_rows(&q, c, MY_SOME_LOCK, end - from);
+        rows = my_begin_rows(&q, c, MY_SOME_LOCK, a->count - from);
         for (size_t i = from; i < from + rows; i++)
-            my_id(&q, a->candidates[i].id);
+            my_id(&q, a->items[i].id);
         rc = lock_rows(&q, a, err);
     }
     return rc;
-}
-
-static int lock_in_queue(struct my_conn *c, struct claim_args *a, size_t queue, size_t limit,
-                         struct err *err)
-{
-    struct my_query q;
-
-    if (a->tries > 1)
-        return lock_aside(c, a, queue, limit, err);
-    my_begin(&q, c, MY_READY_LOCK);
-    my_text(&q, a->claim->queues[queue]);
-    my_int(&q, (int64_t)limit);
-    return lock_rows(&q, a, err);
 }
 
 static int compare_claimed(const void *a, const void *b)
@@ -241,19 +259,21 @@ static int compare_claimed(const void *a, const void *b)
     return strcmp(x->id, y->id);
 }
 
-/* Locks as many tasks of each queue as are wanted, passing over those that others have
- * locked. When others were faster everywhere, the first queue that has any will do. */
+/* What was chosen before the transaction, and as long as others were faster, more. */
 static int lock_in_queues(struct my_conn *c, struct claim_args *a, struct err *err)
 {
-    const size_t queues = a->claim->queue_count;
-    int rc = 0;
+    int rc = a->tries > 1 ? choose_aside(c, a, err) : 0;
 
-    for (size_t i = 0; i < queues && !rc; i++) {
-        if (a->wanted[i])
-            rc = lock_in_queue(c, a, i, a->wanted[i], err);
+    if (!rc && a->is_due && a->tries == 1) {
+        rc = wake_delayed(c, a, err);
+        if (!rc)
+            rc = choose(c, a, err);
     }
-    for (size_t i = 0; i < queues && !rc && a->seen && *a->ret_count == 0; i++)
-        rc = lock_in_queue(c, a, i, (size_t)a->claim->limit, err);
+    for (int i = 0; i < ROUNDS && a->count && left(a) && !rc; i++) {
+        rc = lock_items(c, a, err);
+        if (!rc && left(a))
+            rc = choose(c, a, err);
+    }
     if (!rc && *a->ret_count > 1)
         qsort(a->ret, *a->ret_count, sizeof *a->ret, compare_claimed);
     return rc;
@@ -343,43 +363,44 @@ static int begin_attempts(struct my_conn *c, struct claim_args *a, struct err *e
 static int claim_body(struct my_conn *c, void *arg, struct err *err)
 {
     struct claim_args *a = arg;
-    int rc = 0;
 
     claimed_clear(a->ret, a->ret_count);
     a->tries++;
-    if (a->claim->task_id) {
-        rc = lock_one(c, a, err);
-        return rc ? rc : begin_attempts(c, a, err);
-    }
-    if (a->due) {
-        a->count = 0;
-        rc = find_due(c, a, err);
-        if (!rc)
-            rc = wake_delayed(c, a, err);
-        if (!rc)
-            rc = look(c, a, false, err);
-    }
-    if (!rc)
-        rc = lock_in_queues(c, a, err);
+    int rc = a->claim->task_id ? lock_one(c, a, err) : lock_in_queues(c, a, err);
     return rc ? rc : begin_attempts(c, a, err);
+}
+
+static int claim_some(struct store_mysql *my, struct claim_args *a, struct err *err)
+{
+    bool is_known;
+    int rc = 0;
+
+    a->count = my_ahead_take(a->ahead, a->claim, left(a), false, a->items, &is_known);
+    if (a->count == 0)
+        rc = my_read(my, look_body, a, err);
+    if (!rc && a->count == 0 && !a->is_due)
+        a->count = my_ahead_take(a->ahead, a->claim, left(a), true, a->items, &is_known);
+    if (!rc && a->count)
+        rc = my_transact(my, claim_body, a, err);
+    if (rc) /* what was to be locked waits on */
+        forget_all(a);
+    return rc;
 }
 
 int my_claim(struct store *s, const struct claim *claim, struct claimed *ret, size_t *ret_count,
              struct err *err)
 {
     struct store_mysql *my = (struct store_mysql *)s;
-    struct claim_args a = {.claim = claim, .ret = ret, .ret_count = ret_count};
-    int rc = 0;
+    struct claim_args *a = calloc(1, sizeof *a);
 
-    a.wanted = calloc(claim->queue_count + 1, sizeof *a.wanted);
-    if (!a.wanted)
+    if (!a)
         return err_set(err, -E_NO_MEMORY, "no memory for a claim");
-    if (!claim->task_id)
-        rc = my_read(my, look_body, &a, err);
-    if (!rc && (claim->task_id || a.due || a.seen))
-        rc = my_transact(my, claim_body, &a, err);
-    free(a.candidates);
-    free(a.wanted);
+    a->ahead = &my->ahead;
+    a->claim = claim;
+    a->ret = ret;
+    a->ret_count = ret_count;
+    int rc = claim->task_id ? my_transact(my, claim_body, a, err) : claim_some(my, a, err);
+    free(a);
     return rc;
 }
 

@@ -196,6 +196,7 @@ static int submit_body(struct my_conn *c, void *arg, struct err *err)
     int rc = take_keys(c, a, err);
 
     a->fresh_count = a->notice_count = 0;
+    c->tells_ahead = true;
     for (size_t i = 0; i < a->count; i++) {
         const struct task *t = &a->items[i].task;
         if (rc || a->ret[i].outcome != SUBMIT_ACCEPTED)
@@ -221,12 +222,19 @@ int my_submit(struct store *s, const struct submission *items, const size_t *ord
 {
     struct submit_args a = {items, order, count, announce, ret, NULL, 0, 0, NULL, NULL};
 
+    struct store_mysql *my = (struct store_mysql *)s;
+
     a.fresh = calloc(count, sizeof *a.fresh);
     a.events = calloc(count, sizeof *a.events);
     a.notices = calloc(count, sizeof *a.notices);
     int rc = a.fresh && a.events && a.notices
-                 ? my_transact((struct store_mysql *)s, submit_body, &a, err)
+                 ? my_transact(my, submit_body, &a, err)
                  : err_set(err, -E_NO_MEMORY, "no memory for a submit");
+    for (size_t i = 0; i < a.fresh_count && !rc; i++) {
+        const struct task *t = a.fresh[i];
+        if (t->run_at_ms == 0) /* others are found when they are due */
+            my_ahead_add(&my->ahead, t->queue, -(int64_t)t->priority, t->id);
+    }
     free(a.fresh);
     free(a.events);
     free(a.notices);

@@ -122,7 +122,7 @@ static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *r
     *ret = UNDONE;
     my_forget_script(c);
     c->in_transaction = true;
-    c->is_begun = c->has_probe = false;
+    c->is_begun = c->has_probe = c->tells_ahead = false;
     tally_clear(&c->tally);
     int rc = my_queue(c, "START TRANSACTION", err);
     if (!rc)
@@ -135,6 +135,16 @@ static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *r
         roll_back(c);
     c->in_transaction = false;
     return rc;
+}
+
+/* Tasks may wait now that did not before. */
+static void tell_ahead(struct store_mysql *s, const struct my_conn *c)
+{
+    for (size_t i = 0; i < c->tally.count && !c->tells_ahead; i++) {
+        const struct tally_item *item = &c->tally.items[i];
+        if (item->state == TASK_RECEIVED && item->change > 0)
+            my_ahead_forget(&s->ahead, item->queue);
+    }
 }
 
 static bool is_broken(const struct my_conn *c)
@@ -156,6 +166,8 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
         int rc = my_borrow(s, &c, &error, err);
         if (!rc)
             rc = try_once(c, body, arg, &outcome, err);
+        if (outcome == DONE)
+            tell_ahead(s, c);
         fault = fault_in(c, error);
         if (c) {
             if (outcome == UNKNOWN && c->probe_seq && ret_lost) {
