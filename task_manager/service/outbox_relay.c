@@ -30,6 +30,7 @@ struct relay {
     enum { LINK_UNKNOWN, LINK_DOWN, LINK_UP } link; /* as last logged */
     int64_t quiet_until_ms;                         /* about queues that take nothing */
     int64_t read_at_ms;                             /* look into the outbox at the latest */
+    int64_t owed_ms;                                /* until a queue is owed a message */
 };
 
 static void write_message(const struct outbox_row *row, struct broker_message *m)
@@ -73,45 +74,6 @@ static int settle_batch(struct relay *r, size_t count, int published, struct err
     return done ? store_outbox_done(store, b->done, done, err) : 0;
 }
 
-void relay_wake(struct service *s, const char *queue)
-{
-    struct wakes *w = &s->wakes;
-    size_t at = 0;
-
-    if (!s->announce)
-        return;
-    pthread_mutex_lock(&w->lock);
-    while (at < w->count && strcmp(w->queues[at], queue) != 0)
-        at++;
-    bool is_new = at == w->count && at < sizeof w->queues / sizeof w->queues[0];
-    if (is_new)
-        snprintf(w->queues[w->count++], sizeof w->queues[0], "%s", queue);
-    pthread_mutex_unlock(&w->lock);
-    if (is_new)
-        rounds_poke(&s->relay);
-}
-
-void relay_hand(struct service *s, const struct task *t, int64_t seq)
-{
-    struct wakes *w = &s->wakes;
-    bool has_room;
-
-    if (!s->announce || t->run_at_ms > 0) /* due at some time: the relay looks twice a second */
-        return;
-    pthread_mutex_lock(&w->lock);
-    has_room = seq && w->row_count < HANDED_MAX;
-    if (has_room) {
-        struct outbox_row *row = &w->rows[w->row_count++];
-        *row = (struct outbox_row){.seq = seq, .attempt = t->attempt};
-        memcpy(row->task_id, t->id, sizeof row->task_id);
-        memcpy(row->type, t->type, sizeof row->type);
-        memcpy(row->queue, t->queue, sizeof row->queue);
-    }
-    pthread_mutex_unlock(&w->lock);
-    if (!has_room)
-        atomic_store(&s->outbox_waits, true);
-}
-
 /* What fails here is not tried again: an idle worker asks anyway. */
 static void send_wakes(struct relay *r)
 {
@@ -119,6 +81,7 @@ static void send_wakes(struct relay *r)
     struct batch *b = &r->batch;
     struct err ignored = ERR_INIT;
 
+    r->owed_ms = wakes_settle(r->s);
     pthread_mutex_lock(&w->lock);
     size_t count = w->count;
     w->count = 0;
@@ -232,6 +195,7 @@ void relay_round(struct relay *r)
     struct err why = ERR_INIT;
     bool more = reach_broker(r, &why) == 0;
 
+    r->owed_ms = INT64_MAX;
     note_link(r, &why);
     if (more) {
         send_wakes(r);
@@ -267,7 +231,7 @@ void *relay_run(void *arg)
     }
     do {
         relay_round(r);
-    } while (rounds_wait(&s->relay, ROUND_MS));
+    } while (rounds_wait(&s->relay, r->owed_ms < ROUND_MS ? r->owed_ms : ROUND_MS));
     free(r);
     return NULL;
 }

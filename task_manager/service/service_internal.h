@@ -41,6 +41,16 @@ struct submit_group {
 
 enum { HANDED_MAX = 64 };
 
+/* How many tasks of a queue were announced lately. */
+struct wake_limit {
+    char queue[TASK_QUEUE_MAX];
+    int64_t since_ms; /* begin of its window */
+    unsigned wakes;   /* in it */
+    bool is_owed;     /* others were left out */
+};
+
+enum { WAKE_LIMITS = 16 };
+
 /* What the relay is told without the database: queues that want another message (full means
  * that enough is on its way), and outbox rows that this manager has just committed. */
 struct wakes {
@@ -49,6 +59,7 @@ struct wakes {
     size_t count;
     struct outbox_row rows[HANDED_MAX];
     size_t row_count;
+    struct wake_limit limits[WAKE_LIMITS];
 };
 
 /* One part of readiness: a thread that tries it when asked. */
@@ -139,6 +150,11 @@ void relay_wake(struct service *s, const char *queue);
 /* A task that was committed a moment ago, with the number of its outbox row (0: not known): the
  * relay need not read the row before it publishes it. */
 void relay_hand(struct service *s, const struct task *t, int64_t seq);
+/* Marks those of the submits that need not be announced (is_quiet). */
+void wakes_limit(struct service *s, struct submission *items, size_t count);
+/* Has what is owed to queues sent, if it is time; how long until it is, INT64_MAX for nothing.
+ */
+int64_t wakes_settle(struct service *s);
 void *relay_run(void *service);
 void *housekeeping_run(void *service);
 

@@ -11,12 +11,7 @@
 #include "metrics.h"
 #include "service_internal.h"
 
-enum {
-    GROUP_MAX = 256,
-    LEADERS = 2,
-    WAKES_MAX = 16,       /* messages of one transaction for one queue */
-    KNOWN_QUEUES_MAX = 16 /* of one transaction; further ones are all announced */
-};
+enum { GROUP_MAX = 256, LEADERS = 2 };
 
 void submit_group_init(struct submit_group *g)
 {
@@ -50,33 +45,6 @@ void submit_settle(struct service *s, struct submit_job *job)
     }
 }
 
-/* A message wakes a worker, which then claims as long as there is work: a crowd of tasks need
- * not send a crowd of messages. Tasks that wait for their time each have one. */
-static void quieten(struct submission *items, size_t count)
-{
-    struct {
-        const char *queue;
-        int wakes;
-    } known[KNOWN_QUEUES_MAX];
-    size_t known_count = 0;
-
-    for (size_t i = 0; i < count; i++) {
-        size_t at = 0;
-        if (items[i].task.run_at_ms > 0)
-            continue;
-        while (at < known_count && strcmp(known[at].queue, items[i].task.queue) != 0)
-            at++;
-        if (at == KNOWN_QUEUES_MAX)
-            continue;
-        if (at == known_count) {
-            known[at].queue = items[i].task.queue;
-            known[at].wakes = 0;
-            known_count++;
-        }
-        items[i].is_quiet = ++known[at].wakes > WAKES_MAX;
-    }
-}
-
 void submit_record(struct service *s, struct submit_job *const *jobs, size_t count)
 {
     struct submission *items = calloc(count, sizeof *items);
@@ -87,7 +55,7 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
     for (size_t i = 0; i < count && !rc; i++)
         items[i] = jobs[i]->item;
     if (!rc)
-        quieten(items, count);
+        wakes_limit(s, items, count);
     if (!rc)
         rc = store_submit(s->parts.store, items, count, s->announce, results, &why);
     for (size_t i = 0; i < count; i++) {

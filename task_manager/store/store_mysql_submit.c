@@ -151,7 +151,9 @@ int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, 
 
     for (size_t from = 0, n; from < count && !rc; from += n) {
         struct my_query q;
-        n = my_begin_rows(&q, c, MY_OUTBOX_ADD, count - from);
+        /* Of several rows only the first one's number is told, and by how much the others go
+         * on changes with the nodes of a cluster. */
+        n = my_begin_rows(&q, c, MY_OUTBOX_ADD, items[from].ret_seq ? 1 : count - from);
         for (size_t i = from; i < from + n; i++) {
             my_id(&q, items[i].id);
             my_int(&q, items[i].at_ms);
@@ -161,9 +163,7 @@ int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, 
             my_text(&q, items[i].queue);
             my_int(&q, items[i].attempt);
         }
-        /* Of several rows only the first one's is told, and by how much the others go on
-         * changes with the nodes of a cluster. */
-        if (n == 1 && items[from].ret_seq)
+        if (items[from].ret_seq)
             my_want_id(&q, items[from].ret_seq);
         rc = my_run(&q, NULL, err);
     }

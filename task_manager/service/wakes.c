@@ -1,0 +1,118 @@
+/* wakes.c - which submits are told to the broker, and what the relay learns without the
+ * database.
+ *
+ * A message wakes a worker, which then claims as long as there is work: a crowd of tasks need
+ * not send a crowd of messages, each of which costs the database and the broker as much as the
+ * task itself. So within WINDOW_MS no more than WAKES_MAX tasks of a queue are announced by
+ * outbox rows. For those left out one more message is owed, which goes out when the window is
+ * over: by then all that were woken may have found the queue empty. */
+#include <stdio.h>
+#include <string.h>
+
+#include "clock.h"
+#include "service_internal.h"
+
+enum { WAKES_MAX = 16, WINDOW_MS = 20 };
+
+void relay_wake(struct service *s, const char *queue)
+{
+    struct wakes *w = &s->wakes;
+    size_t at = 0;
+
+    if (!s->announce)
+        return;
+    pthread_mutex_lock(&w->lock);
+    while (at < w->count && strcmp(w->queues[at], queue) != 0)
+        at++;
+    bool is_new = at == w->count && at < sizeof w->queues / sizeof w->queues[0];
+    if (is_new)
+        snprintf(w->queues[w->count++], sizeof w->queues[0], "%s", queue);
+    pthread_mutex_unlock(&w->lock);
+    if (is_new)
+        rounds_poke(&s->relay);
+}
+
+void relay_hand(struct service *s, const struct task *t, int64_t seq)
+{
+    struct wakes *w = &s->wakes;
+    bool has_room;
+
+    if (!s->announce || t->run_at_ms > 0) /* due at some time: the relay looks twice a second */
+        return;
+    pthread_mutex_lock(&w->lock);
+    has_room = seq && w->row_count < HANDED_MAX;
+    if (has_room) {
+        struct outbox_row *row = &w->rows[w->row_count++];
+        *row = (struct outbox_row){.seq = seq, .attempt = t->attempt};
+        memcpy(row->task_id, t->id, sizeof row->task_id);
+        memcpy(row->type, t->type, sizeof row->type);
+        memcpy(row->queue, t->queue, sizeof row->queue);
+    }
+    pthread_mutex_unlock(&w->lock);
+    if (!has_room)
+        atomic_store(&s->outbox_waits, true);
+}
+
+/* The queue's, or one whose window is over; NULL when there is none: all are announced then. */
+static struct wake_limit *limit_of(struct wakes *w, const char *queue, int64_t now_ms)
+{
+    struct wake_limit *found = NULL;
+
+    for (size_t i = 0; i < WAKE_LIMITS; i++) {
+        struct wake_limit *l = &w->limits[i];
+        if (strcmp(l->queue, queue) == 0)
+            return l;
+        if (!l->is_owed && now_ms - l->since_ms >= WINDOW_MS)
+            found = l;
+    }
+    if (found) {
+        snprintf(found->queue, sizeof found->queue, "%s", queue);
+        found->since_ms = 0;
+    }
+    return found;
+}
+
+/* Tasks that wait for their time each have a message of their own. */
+void wakes_limit(struct service *s, struct submission *items, size_t count)
+{
+    struct wakes *w = &s->wakes;
+    int64_t now_ms = clock_mono_ms();
+
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < count; i++) {
+        struct wake_limit *l =
+            items[i].task.run_at_ms > 0 ? NULL : limit_of(w, items[i].task.queue, now_ms);
+        if (!l)
+            continue;
+        if (now_ms - l->since_ms >= WINDOW_MS) {
+            l->since_ms = now_ms;
+            l->wakes = 0;
+        }
+        items[i].is_quiet = ++l->wakes > WAKES_MAX;
+        l->is_owed = l->is_owed || items[i].is_quiet;
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+int64_t wakes_settle(struct service *s)
+{
+    struct wakes *w = &s->wakes;
+    int64_t now_ms = clock_mono_ms(), next_ms = INT64_MAX;
+
+    for (size_t i = 0; i < WAKE_LIMITS; i++) {
+        char queue[TASK_QUEUE_MAX] = "";
+        pthread_mutex_lock(&w->lock);
+        struct wake_limit *l = &w->limits[i];
+        int64_t rest_ms = l->since_ms + WINDOW_MS - now_ms;
+        if (l->is_owed && rest_ms <= 0) {
+            l->is_owed = false;
+            memcpy(queue, l->queue, sizeof queue);
+        } else if (l->is_owed && rest_ms < next_ms) {
+            next_ms = rest_ms;
+        }
+        pthread_mutex_unlock(&w->lock);
+        if (queue[0])
+            relay_wake(s, queue);
+    }
+    return next_ms;
+}
