@@ -45,6 +45,7 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
         .task_id = request->task_id[0] ? request->task_id : NULL,
         .limit = request->limit,
         .lease_ms = s->parts.config->lease_ms,
+        .is_patient = request->wait_ms > 0,
     };
     size_t count = 0;
 

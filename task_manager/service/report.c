@@ -192,9 +192,10 @@ static void settle(struct service *s, const struct report *r, const struct draft
     }
 }
 
-/* Sends the ready drafts to the store in one transaction and writes the verdicts. */
+/* Sends the ready drafts to the store in one transaction and writes the verdicts. *ret_waits: a
+ * task waits again. */
 static int apply(struct service *s, const struct report *items, const struct draft *drafts,
-                 size_t count, struct report_verdict *ret, struct err *err)
+                 size_t count, struct report_verdict *ret, bool *ret_waits, struct err *err)
 {
     size_t ready = 0;
     struct task_move *moves = calloc(count, sizeof *moves);
@@ -211,8 +212,11 @@ static int apply(struct service *s, const struct report *items, const struct dra
         rc = store_move(s->parts.store, moves, ready, s->announce, results, err);
     ready = 0;
     for (size_t i = 0; !rc && i < count; i++) {
-        if (drafts[i].is_ready)
-            settle(s, &items[i], &drafts[i], &results[ready++], &ret[i]);
+        if (!drafts[i].is_ready)
+            continue;
+        if (drafts[i].move.to == TASK_RECEIVED && results[ready].outcome == MOVE_MADE)
+            *ret_waits = true;
+        settle(s, &items[i], &drafts[i], &results[ready++], &ret[i]);
     }
     if (!rc)
         runs_follow(s, results, ready);
@@ -228,6 +232,7 @@ int service_report(struct service *s, const char *worker, const struct report *i
         return 0;
 
     struct draft *drafts = calloc(count, sizeof *drafts);
+    bool waits = false;
     int rc = drafts ? 0 : err_set(err, -E_NO_MEMORY, "no memory for a report");
     memset(ret, 0, count * sizeof *ret);
     for (size_t i = 0; !rc && i < count; i++) {
@@ -237,9 +242,9 @@ int service_report(struct service *s, const char *worker, const struct report *i
     if (!rc)
         rc = FAILPOINT_ERR(report_drafted, -E_UNAVAILABLE, err);
     if (!rc)
-        rc = apply(s, items, drafts, count, ret, err);
+        rc = apply(s, items, drafts, count, ret, &waits, err);
     FAILPOINT(report_recorded);
-    if (!rc)
+    if (!rc && waits)
         service_announce(s);
     free(drafts);
     return rc;

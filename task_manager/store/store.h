@@ -143,6 +143,7 @@ struct claim {
     const char *task_id; /* or claim just this task, whatever its queue */
     int limit;
     int64_t lease_ms;
+    bool is_patient; /* that nothing waited a moment ago will do: it is asked again */
 };
 
 struct claimed {

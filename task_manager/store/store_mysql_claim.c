@@ -376,6 +376,8 @@ static int claim_some(struct store_mysql *my, struct claim_args *a, struct err *
     int rc = 0;
 
     a->count = my_ahead_take(a->ahead, a->claim, left(a), false, a->items, &is_known);
+    if (a->count == 0 && is_known && a->claim->is_patient)
+        return 0;
     if (a->count == 0)
         rc = my_read(my, look_body, a, err);
     if (!rc && a->count == 0 && !a->is_due)
