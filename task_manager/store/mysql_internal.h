@@ -4,7 +4,7 @@
  * A small pool of connections; a call borrows one, runs one transaction and gives it back.
  * Transactions are READ COMMITTED, lock rows in primary-key order before they judge and
  * change them, and are redone as a whole after a deadlock, a lock wait or a lost link. When the
- * link breaks during COMMIT, the last event that the transaction wrote tells whether it was
+ * link breaks during COMMIT, an event that the transaction wrote tells whether it was
  * committed. */
 #ifndef STORE_MYSQL_INTERNAL_H
 #define STORE_MYSQL_INTERNAL_H
@@ -51,6 +51,16 @@ struct my_waiting {
     int64_t expected;       /* so many rows have to change; -1: any number */
 };
 
+/* An event that a transaction writes: should the link break during COMMIT, it tells whether
+ * there was one. That of a task is known by what it says, since no change of state comes twice
+ * with the same attempt; that of a run by its number. */
+struct my_probe {
+    enum { PROBE_NONE, PROBE_TASK, PROBE_RUN } kind;
+    char id[ID_TEXT_MAX]; /* of the task or run */
+    int from, to, attempt;
+    int64_t seq;
+};
+
 /* Statements of one script. */
 enum { MY_WAITING_MAX = 64 };
 
@@ -63,18 +73,15 @@ struct my_conn {
     size_t script_end; /* of its whole statements; behind it is the one that is being begun */
     struct my_waiting waiting[MY_WAITING_MAX];
     size_t waiting_count;
-    int64_t changes;            /* rows matched by the last statement that was answered */
-    bool in_transaction;        /* what needs no answer may wait */
-    bool is_begun;              /* and something of it has been sent */
-    unsigned error;             /* number of the last failure, 0 for none */
-    bool spoiled;               /* a ROLLBACK failed: not to be used again */
-    unsigned shard;             /* of the counters of tasks */
-    bool has_probe;             /* this transaction writes an event ... */
-    int64_t probe_seq;          /* ... the last of which has this number */
-    char probe_id[ID_TEXT_MAX]; /* and the task it is about, */
-    bool probe_is_run;          /* or the run */
-    struct tally tally;         /* of this transaction */
-    bool tells_ahead;           /* its body tells what waits now (see my_ahead_add) */
+    int64_t changes;       /* rows matched by the last statement that was answered */
+    bool in_transaction;   /* what needs no answer may wait */
+    bool is_begun;         /* and something of it has been sent */
+    unsigned error;        /* number of the last failure, 0 for none */
+    bool spoiled;          /* a ROLLBACK failed: not to be used again */
+    unsigned shard;        /* of the counters of tasks */
+    struct my_probe probe; /* of this transaction */
+    struct tally tally;    /* of this transaction */
+    bool tells_ahead;      /* its body tells what waits now (see my_ahead_add) */
     struct my_conn *next;
 };
 
@@ -181,9 +188,6 @@ int my_one(struct my_query *q, struct err *err);
  * row it added; or it has to match so many rows. */
 void my_want_id(struct my_query *q, int64_t *ret);
 void my_expect(struct my_query *q, int64_t changes);
-/* It adds an event about a task or a run: should the link break during COMMIT, the last such
- * one tells whether there was one. */
-void my_want_probe(struct my_query *q, const char *id, bool is_run);
 int my_run(struct my_query *q, int64_t *ret_changes, struct err *err);
 void my_end(struct my_query *q);
 /* Constant SQL without parameters or rows, as my_run; all that waits, sent; and forgotten. */

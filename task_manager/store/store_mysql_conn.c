@@ -321,7 +321,6 @@ int my_borrow(struct store_mysql *s, struct my_conn **ret, unsigned *ret_error, 
         }
     }
     c->error = 0;
-    c->probe_seq = 0;
     *ret = c;
     return 0;
 }

@@ -3,7 +3,7 @@
  * A statement is written into the connection's script, each `?` as a literal. What needs no
  * answer waits there and goes to the server together with the next one that does: a way there
  * and back costs more than most statements (a task that came alone took 25 ways from submit to
- * DONE, and takes 10; a prepared statement, whose parameters need no quoting, goes alone). */
+ * DONE, and takes 7; a prepared statement, whose parameters need no quoting, goes alone). */
 #include "mysql_internal.h"
 
 #include <assert.h>
@@ -478,16 +478,6 @@ int my_one(struct my_query *q, struct err *err)
 void my_want_id(struct my_query *q, int64_t *ret)
 {
     q->ret_id = ret;
-}
-
-void my_want_probe(struct my_query *q, const char *id, bool is_run)
-{
-    struct my_conn *c = q->c;
-
-    my_want_id(q, &c->probe_seq);
-    c->has_probe = true;
-    c->probe_is_run = is_run;
-    snprintf(c->probe_id, sizeof c->probe_id, "%s", id);
 }
 
 void my_expect(struct my_query *q, int64_t changes)

@@ -70,7 +70,9 @@ static int add_event(struct my_conn *c, const struct run_change *change, int fro
     my_text_in(&q, change->step, RUN_NAME_MAX);
     my_text_in(&q, change->actor, TASK_WORKER_MAX);
     my_text_in(&q, change->detail, ERR_TEXT_MAX);
-    my_want_probe(&q, change->id, true);
+    my_want_id(&q, &c->probe.seq);
+    c->probe.kind = PROBE_RUN;
+    memcpy(c->probe.id, change->id, sizeof c->probe.id);
     return my_run(&q, NULL, err);
 }
 

@@ -128,6 +128,11 @@ int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
 {
     int rc = 0;
 
+    if (count > 0 && c->probe.kind == PROBE_NONE) {
+        c->probe =
+            (struct my_probe){PROBE_TASK, "", items[0].from, items[0].to, items[0].attempt, 0};
+        snprintf(c->probe.id, sizeof c->probe.id, "%s", items[0].id);
+    }
     for (size_t from = 0, n; from < count && !rc; from += n) {
         struct my_query q;
         n = my_begin_rows(&q, c, MY_EVENT_ADD, count - from);
@@ -139,7 +144,6 @@ int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
             my_text_in(&q, items[i].actor, TASK_WORKER_MAX);
             my_text_in(&q, items[i].detail, ERR_TEXT_MAX);
         }
-        my_want_probe(&q, items[from].id, false);
         rc = my_run(&q, NULL, err);
     }
     return rc;

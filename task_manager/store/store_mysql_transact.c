@@ -1,6 +1,8 @@
 /* store_mysql_transact.c - transactions that are done once or not at all, and known which. */
 #include "mysql_internal.h"
 
+#include <errmsg.h>
+#include <poll.h>
 #include <string.h>
 #include <time.h>
 
@@ -39,10 +41,22 @@ static enum my_fault fault_in(const struct my_conn *c, unsigned error)
 /* -- after a link broke during COMMIT -- */
 
 struct probe {
-    int64_t seq;
-    char id[ID_TEXT_MAX];
-    bool is_run, found;
+    struct my_probe event;
+    bool found;
 };
+
+static void bind_probe(struct my_query *q, struct my_conn *c, const struct my_probe *p)
+{
+    my_begin(q, c, p->kind == PROBE_RUN ? MY_RUN_PROBE : MY_PROBE);
+    if (p->kind == PROBE_RUN) {
+        my_int(q, p->seq);
+        return;
+    }
+    my_id(q, p->id);
+    my_int(q, p->from);
+    my_int(q, p->to);
+    my_int(q, p->attempt);
+}
 
 /* A locking read: should the server still be busy with the broken session, this waits until
  * it has committed or rolled back. */
@@ -52,11 +66,10 @@ static int probe_body(struct my_conn *c, void *arg, struct err *err)
     struct my_query q;
     char id[ID_TEXT_MAX];
 
-    my_begin(&q, c, p->is_run ? MY_RUN_PROBE : MY_PROBE);
-    my_int(&q, p->seq);
+    bind_probe(&q, c, &p->event);
     my_out_id(&q, id);
     int rc = my_one(&q, err);
-    p->found = rc > 0 && strcmp(id, p->id) == 0;
+    p->found = rc > 0 && strcmp(id, p->event.id) == 0;
     return rc < 0 ? rc : 0;
 }
 
@@ -96,11 +109,11 @@ static int write_tally(struct my_conn *c, struct err *err)
     return rc;
 }
 
-/* A COMMIT that can be asked about later goes alone: only when all before it has been answered
- * is the number of the last event known. */
+/* COMMIT goes with what still waits, but for a run: only when all before it has been answered
+ * is the number of its event known. */
 static int commit(struct my_conn *c, enum outcome *ret, struct err *err)
 {
-    int rc = c->has_probe ? my_flush(c, err) : 0;
+    int rc = c->probe.kind == PROBE_RUN ? my_flush(c, err) : 0;
 
     if (!rc)
         rc = my_queue(c, "COMMIT", err);
@@ -116,15 +129,30 @@ static int commit(struct my_conn *c, enum outcome *ret, struct err *err)
     return rc;
 }
 
+/* Nothing comes from a server that was asked nothing, but the end of the connection: one that died
+ * while it was idle must not leave open whether the transaction that is sent was recorded. */
+static int check_link(struct my_conn *c, struct err *err)
+{
+    struct pollfd link = {.fd = mysql_get_socket(c->my), .events = POLLIN | POLLRDHUP};
+
+    if (poll(&link, 1, 0) <= 0)
+        return 0;
+    c->error = CR_SERVER_GONE_ERROR;
+    return err_set(err, -E_UNAVAILABLE, "the database has closed the connection");
+}
+
 static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *ret,
                     struct err *err)
 {
     *ret = UNDONE;
     my_forget_script(c);
     c->in_transaction = true;
-    c->is_begun = c->has_probe = c->tells_ahead = false;
+    c->is_begun = c->tells_ahead = false;
+    c->probe.kind = PROBE_NONE;
     tally_clear(&c->tally);
-    int rc = my_queue(c, "START TRANSACTION", err);
+    int rc = check_link(c, err);
+    if (!rc)
+        rc = my_queue(c, "START TRANSACTION", err);
     if (!rc)
         rc = body(c, arg, err);
     if (!rc)
@@ -170,16 +198,13 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
             tell_ahead(s, c);
         fault = fault_in(c, error);
         if (c) {
-            if (outcome == UNKNOWN && c->probe_seq && ret_lost) {
-                ret_lost->seq = c->probe_seq;
-                ret_lost->is_run = c->probe_is_run;
-                memcpy(ret_lost->id, c->probe_id, sizeof ret_lost->id);
-            }
+            if (outcome == UNKNOWN && ret_lost)
+                ret_lost->event = c->probe;
             my_give_back(s, c, is_broken(c));
         }
         if (!rc)
             return 0;
-        if (ret_lost && ret_lost->seq)
+        if (ret_lost && ret_lost->event.kind != PROBE_NONE)
             return -E_UNKNOWN_OUTCOME;
         if (!my_wait_for_try(fault, tries, began_ms))
             return rc;
@@ -189,9 +214,9 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
 int my_transact(struct store_mysql *s, my_body *body, void *arg, struct err *err)
 {
     for (int tries = 0; tries < TRIES; tries++) {
-        struct probe lost = {0};
+        struct probe lost = {.found = false};
         int rc = transact(s, body, arg, &lost, err);
-        if (!lost.seq)
+        if (lost.event.kind == PROBE_NONE)
             return rc;
         struct err why = ERR_INIT;
         if (transact(s, probe_body, &lost, NULL, &why))

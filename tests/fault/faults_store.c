@@ -49,7 +49,7 @@ static int relay(struct store *s, struct err *err)
 static int work(struct store *s, struct err *err)
 {
     const char *const queues[] = {"q"};
-    struct claim claim = {"w", queues, 1, NULL, 1, 60000};
+    struct claim claim = {"w", queues, 1, NULL, 1, 60000, false};
     struct claimed claimed;
     struct renewal renewal = {.progress = 0.5};
     struct task_move move = {.from = TASK_PROCESSING,

@@ -53,7 +53,7 @@ static int64_t end_tasks(const char *queue, size_t count)
     struct claimed *claimed = calloc(count, sizeof *claimed);
     struct task_move *moves = calloc(count, sizeof *moves);
     struct move_result *moved = calloc(count, sizeof *moved);
-    struct claim claim = {worker, &queue, 1, NULL, (int)count, 600000};
+    struct claim claim = {worker, &queue, 1, NULL, (int)count, 600000, false};
     size_t got = 0;
 
     for (size_t i = 0; i < count; i++) {

@@ -72,7 +72,7 @@ static void claims_go_by_priority_then_age_across_queues(void **state)
     for (int i = 0; i < 7; i++)
         submit_to(f->s, given[i].queue, given[i].priority, ids[i]);
     for (int limit = 1; limit <= 3; limit++) { /* 1 + 2 + 3 */
-        struct claim claim = {"w", queues, 2, NULL, limit, 60000};
+        struct claim claim = {"w", queues, 2, NULL, limit, 60000, false};
         assert_ok(store_claim(f->s, &claim, got, &count, err));
         assert_int_equal(count, limit);
         for (size_t i = 0; i < count; i++) {
@@ -80,7 +80,7 @@ static void claims_go_by_priority_then_age_across_queues(void **state)
             task_release(&got[i].task);
         }
     }
-    struct claim claim = {"w", queues, 2, NULL, 8, 60000};
+    struct claim claim = {"w", queues, 2, NULL, 8, 60000, false};
     assert_ok(store_claim(f->s, &claim, got, &count, err));
     assert_int_equal(count, 0);
 }
@@ -157,7 +157,8 @@ static void *claim_all(void *arg)
     while (empty < 5 && !c->rc) {
         /* odd ones take from two queues, in batches */
         struct claim claim = {
-            worker, queues, 1 + (size_t)c->number % 2, NULL, 1 + c->number % 4, 60000};
+            worker, queues,       1 + (size_t)c->number % 2, NULL, 1 + c->number % 4,
+            60000,  c->number > 5};
         size_t count = 0;
         c->rc = store_claim(c->s, &claim, got, &count, NULL);
         empty = count ? 0 : empty + 1;

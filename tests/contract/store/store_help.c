@@ -44,14 +44,14 @@ static bool claim_with(struct store *s, const struct claim *claim, struct claime
 bool claim_from(struct store *s, const char *queue, int64_t lease_ms, struct claimed *ret)
 {
     const char *const queues[] = {queue};
-    struct claim claim = {"w1", queues, 1, NULL, 1, lease_ms};
+    struct claim claim = {"w1", queues, 1, NULL, 1, lease_ms, false};
 
     return claim_with(s, &claim, ret);
 }
 
 bool claim_id(struct store *s, const char *id, int64_t lease_ms, struct claimed *ret)
 {
-    struct claim claim = {"w1", NULL, 0, id, 1, lease_ms};
+    struct claim claim = {"w1", NULL, 0, id, 1, lease_ms, false};
 
     return claim_with(s, &claim, ret);
 }
