@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include "runtime.h"
 #include "utf8.h"
 
-enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 13, HEALTH_PATIENCE_MS = 3000 };
+enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 13, HEALTH_PATIENCE_MS = 3000, WARM_BYTES = 2 << 20 };
 
 /* Cores this process may use. */
 static unsigned core_count(void)
@@ -277,6 +278,15 @@ int app_health(const struct config *c)
     return rc == 0 ? EXIT_OK : rc == -E_BAD_VALUE ? EXIT_USAGE : EXIT_NO;
 }
 
+/* What a small job took stays for the next one; else each would get its pages anew, cleared,
+ * and the new peak of memory would be asked for. A large buffer is a mapping of its own, and
+ * goes. */
+static void keep_memory_warm(void)
+{
+    mallopt(M_MMAP_THRESHOLD, WARM_BYTES / 2);
+    mallopt(M_TRIM_THRESHOLD, WARM_BYTES);
+}
+
 int app_slot(const struct config *c, long parent_pid)
 {
     struct objstore *store = NULL;
@@ -286,6 +296,7 @@ int app_slot(const struct config *c, long parent_pid)
     unsigned threads = core_count() / slots;
     int rc = log_setup_words(c->log_level, c->log_format, &err);
 
+    keep_memory_warm();
     if (!rc)
         rc = child_setup(parent_pid, c->kill_grace_ms, &err);
     if (!rc && c->azure_connection[0])

@@ -61,10 +61,16 @@ drop_later_outputs() {
         NR == FNR { attempt[tolower($1)] = $2; next }
         {
             id = $2
+            number = $3
+            if (length(id) == 2) { # a folder that many share
+                split($3, part, ".")
+                id = part[1]
+                number = part[2]
+            }
             gsub(/-/, "", id)
-            if (!(id in attempt) || $3 > attempt[id]) print
+            if (!(id in attempt) || number + 0 > attempt[id]) print
         }' <(query "$database" 'SELECT hex(id), attempt FROM task' && echo '-	0') \
-        <(list_objects "$store" | grep -E '^(processed_data|outputs)/[0-9a-f-]{36}/[0-9]+/') >"$list"
+        <(list_objects "$store" | grep -E '^(processed_data|outputs)/([0-9a-f]{2}/[0-9a-f-]{36}\.[0-9]+\.|[0-9a-f-]{36}/[0-9]+/)') >"$list"
     (cd "$store" && tr '\n' '\0' <"$list" | xargs -0 -r rm -f)
     find "$store" -mindepth 1 -type d -empty -delete
     wc -l <"$list"

@@ -72,9 +72,12 @@ static int make_durable_dir(const char *path, struct err *err)
 int fs_make_dirs(const char *path, struct err *err)
 {
     char part[PATH_MAX];
+    struct stat st;
 
     if (strlen(path) >= sizeof part)
         return err_set(err, -E_BAD_VALUE, "path is longer than %d bytes", PATH_MAX - 1);
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        return 0; /* as nearly always */
     snprintf(part, sizeof part, "%s", path);
     for (char *p = part + 1; *p; p++) {
         if (*p != '/' || p[-1] == '/')

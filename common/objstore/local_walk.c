@@ -44,6 +44,15 @@ static int64_t age_ms(int64_t now_ms, const struct stat *st)
 
 static int walk_dir(struct walk *w, int dir_fd, size_t path_len);
 
+/* Is w->path, of that length, on the way to the prefix or beyond it? A folder that many share
+ * has few that are. */
+static bool is_on_the_way(const struct walk *w, size_t len)
+{
+    size_t prefix = w->prefix ? strlen(w->prefix) : 0;
+
+    return prefix == 0 || strncmp(w->path, w->prefix, len < prefix ? len : prefix) == 0;
+}
+
 /* path_len: of the directory's own path with its slash. An entry that went away since it was
  * read is passed over. */
 static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t path_len)
@@ -52,10 +61,12 @@ static int walk_entry(struct walk *w, int dir_fd, const char *name, size_t path_
     struct stat st;
 
     if (name[0] == '.' || (path_len == 0 && strcmp(name, w->except) == 0) ||
-        path_len + len + 1 >= sizeof w->path ||
-        fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        path_len + len + 1 >= sizeof w->path)
         return 0;
     memcpy(w->path + path_len, name, len + 1);
+    if (!is_on_the_way(w, path_len + len) ||
+        fstatat(dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        return 0;
     if (S_ISREG(st.st_mode))
         return w->file(w, dir_fd, name, &st);
     if (!S_ISDIR(st.st_mode))
@@ -122,7 +133,7 @@ static int walk_store(const char *root, struct walk *w, const char *from)
 static int list_file(struct walk *w, int dir_fd, const char *name, const struct stat *st)
 {
     (void)dir_fd, (void)name;
-    if (!objstore_key_is_valid(w->path) || strncmp(w->path, w->prefix, strlen(w->prefix)) != 0)
+    if (!objstore_key_is_valid(w->path) || strlen(w->path) < strlen(w->prefix))
         return 0;
     return w->visit(w->path, (uint64_t)st->st_size, age_ms(w->now_ms, st), w->arg);
 }

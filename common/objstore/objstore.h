@@ -5,10 +5,12 @@
  * removed them.
  *
  * A store may be used from any thread; one put belongs to one thread at a time. Calls block
- * on the disk or the network. Implementations: "local" (file:DIR): temp file, fsync, rename,
- * fsync of the directory. "azure" (azure:CONTAINER): Azure Blob Storage; what is written or
- * read passes through a temporary file, errors are those of container.h too, there are no
- * folders that could be in an object's way, and a second put of a key fails at its commit. */
+ * on the disk or the network. Implementations: "local" (file:DIR): temp file, rename, fsync of
+ * the file and its directory; a power cut within a commit may leave half a file under the key,
+ * which no commit has returned and nobody knows. "azure" (azure:CONTAINER): Azure Blob Storage;
+ * what is written or read passes through a temporary file, errors are those of container.h too,
+ * there are no folders that could be in an object's way, and a second put of a key fails at its
+ * commit. */
 #ifndef OBJSTORE_OBJSTORE_H
 #define OBJSTORE_OBJSTORE_H
 

@@ -1,10 +1,14 @@
 /* objstore_local.c - the object store in a directory ("file:DIR").
  *
- * A put writes `<key>.part`, and commit makes it durable and visible in the only order that
- * survives a power loss at any point: write, fsync(file), close, rename without replacing,
- * fsync(directory). After a failed fsync the kernel may have dropped the pages and would
- * report success the second time (P. Ramanathan et al., "Can Applications Recover from fsync
- * Failures?", USENIX ATC 2020), so the file is given up instead.
+ * A put writes `<key>.part`, and commit gives it its name (without replacing), syncs the file
+ * and then its directory: a journal has the new file and its name in one commit, where a file
+ * that is synced first takes two. While the system runs, a file has all of its bytes before it
+ * has its name. A power cut within a commit may leave half a file under its own name, and
+ * nobody can take it for an object: a key is told to nobody before the commit has returned and
+ * is never used for another put, so no row ever names that file, and the sweep removes it like
+ * every other that no row names. After a failed fsync the kernel may have dropped the pages and
+ * would report success the second time (P. Ramanathan et al., "Can Applications Recover from
+ * fsync Failures?", USENIX ATC 2020), so the file is given up instead.
  *
  * The root is opened by name for each call: it may have been deleted and made again. A put
  * holds a flock on its part for as long as it lives, which the kernel drops when the process
@@ -14,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,12 +32,20 @@
 #include "objstore_ops.h"
 #include "sha256.h"
 
-enum { BEGIN_TRIES = 5 };
+enum { BEGIN_TRIES = 5, SETTLED_MAX = 1024 };
+
+/* A directory whose own name is durable: it need not be synced again for each object. */
+struct settled_dir {
+    uint64_t inode;
+    int64_t born_ns;
+};
 
 struct local_store {
     struct objstore base;
     char *root;     /* absolute */
     char *temp_dir; /* root/.tmp: no key can start with a dot */
+    pthread_mutex_t lock;
+    struct settled_dir settled[SETTLED_MAX]; /* by inode; the last one found at a place */
 };
 
 struct local_put {
@@ -116,6 +129,7 @@ static void local_close(struct objstore *base)
 {
     struct local_store *s = as_local(base);
 
+    pthread_mutex_destroy(&s->lock);
     free(s->root);
     free(s->temp_dir);
     free(s);
@@ -140,6 +154,7 @@ static int local_open(const char *place, const char *connection, struct objstore
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the object store");
     s->base.ops = &objstore_local_ops;
+    pthread_mutex_init(&s->lock, NULL);
     s->root = absolute_path(place);
     if (!s->root || asprintf(&s->temp_dir, "%s/.tmp", s->root) < 0) {
         s->temp_dir = NULL;
@@ -303,15 +318,22 @@ static int describe(struct local_put *p, struct artifact *ret, struct err *err)
     return sha256_of_fd(p->fd, ret->sha256, &ret->size, err);
 }
 
-static int sync_and_close(struct local_put *p, struct err *err)
+static int sync_file(const struct local_put *p, struct err *err)
 {
-    if (fsync(p->fd) != 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "fsync '%s'", p->key);
+    if (fsync(p->fd) == 0)
+        return 0;
+    return err_set_errno(err, err_from_errno(errno), errno, "fsync '%s'", p->key);
+}
+
+/* NFS may keep a failed write for its close. */
+static int close_file(struct local_put *p, struct err *err)
+{
     int fd = p->fd;
+
     p->fd = -1;
-    if (close(fd) != 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "close '%s'", p->key);
-    return 0;
+    if (close(fd) == 0)
+        return 0;
+    return err_set_errno(err, err_from_errno(errno), errno, "close '%s'", p->key);
 }
 
 /* Gives the part its name unless the name is taken. NFS knows no RENAME_NOREPLACE, but a
@@ -334,26 +356,84 @@ static int rename_part(const struct local_put *p, struct err *err)
                          p->part);
 }
 
+/* --- the names of directories --- */
+
+/* The birth of a directory tells it from one that had its inode's number before; 0: unknown. */
+static struct settled_dir identify(int dir_fd)
+{
+    struct statx st;
+
+    if (statx(dir_fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) != 0 ||
+        !(st.stx_mask & STATX_BTIME))
+        return (struct settled_dir){0, 0};
+    return (struct settled_dir){st.stx_ino, (int64_t)st.stx_btime.tv_sec * 1000000000 +
+                                                st.stx_btime.tv_nsec};
+}
+
+static bool is_settled(struct local_store *s, const struct settled_dir *d)
+{
+    pthread_mutex_lock(&s->lock);
+    const struct settled_dir known = s->settled[d->inode % SETTLED_MAX];
+    pthread_mutex_unlock(&s->lock);
+    return d->born_ns && known.inode == d->inode && known.born_ns == d->born_ns;
+}
+
+static void settle(struct local_store *s, const struct settled_dir *d)
+{
+    pthread_mutex_lock(&s->lock);
+    s->settled[d->inode % SETTLED_MAX] = *d;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Makes what `at` holds durable, and the name of `at` itself unless it is known to be; `levels`
+ * directories are above the one in the root. */
+static int sync_upwards(struct local_store *s, int at, int levels, const char *key,
+                        struct err *err)
+{
+    if (fsync(at) != 0)
+        return err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'", key);
+    if (levels == 0)
+        return 0;
+    const struct settled_dir self = identify(at);
+    if (is_settled(s, &self))
+        return 0;
+    int above = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (above < 0)
+        return err_set_errno(err, err_from_errno(errno), errno, "open a directory above '%s'",
+                             key);
+    int rc = sync_upwards(s, above, levels - 1, key, err);
+    close(above);
+    if (!rc)
+        settle(s, &self);
+    return rc;
+}
+
 /* Makes the object's name durable, and those of the directories above it up to the topmost,
- * which may be as new: after the first fsync the others mostly find nothing left to write. */
+ * which may be as new. */
 static int sync_parents(const struct local_put *p, struct err *err)
 {
-    int rc = 0, at = p->dir_fd;
+    int slashes = 0;
 
-    for (const char *slash = strchr(p->key, '/'); slash && !rc;
-         slash = strchr(slash + 1, '/')) {
-        if (fsync(at) != 0)
-            rc = err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'",
-                               p->key);
-        bool is_last = !strchr(slash + 1, '/');
-        int above = rc || is_last ? -1 : openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (!rc && !is_last && above < 0)
-            rc = err_set_errno(err, err_from_errno(errno), errno, "open a directory above '%s'",
-                               p->key);
-        if (at != p->dir_fd)
-            close(at);
-        at = above;
-    }
+    for (const char *c = p->key; *c; c++)
+        slashes += *c == '/';
+    return sync_upwards(as_local(p->base.store), p->dir_fd, slashes - 1, p->key, err);
+}
+
+/* From the rename on: whatever fails takes the name away again. */
+static int make_durable(struct local_put *p, struct err *err)
+{
+    FAILPOINT(put_renamed);
+    int rc = sync_file(p, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(put_synced, -E_IO, err);
+    if (!rc)
+        rc = sync_parents(p, err);
+    if (!rc)
+        rc = close_file(p, err);
+    if (rc)
+        unlinkat(p->dir_fd, key_name(p->key), 0);
+    else
+        FAILPOINT(put_durable);
     return rc;
 }
 
@@ -371,20 +451,12 @@ static int local_put_commit_free(struct objstore_put *base, struct artifact *ret
     if (!rc)
         rc = FAILPOINT_ERR(put_written, -E_IO, err);
     if (!rc)
-        rc = sync_and_close(p, err);
-    if (!rc)
-        rc = FAILPOINT_ERR(put_synced, -E_IO, err);
-    if (!rc)
         rc = rename_part(p, err);
     if (rc) {
         put_drop(p, true);
         return rc;
     }
-    FAILPOINT(put_renamed);
-    rc = sync_parents(p, err);
-    if (rc)
-        unlinkat(p->dir_fd, key_name(p->key), 0);
-    FAILPOINT(put_durable);
+    rc = make_durable(p, err);
     put_drop(p, false);
     if (!rc)
         *ret = described;

@@ -170,7 +170,7 @@ int csv_aggregate_to(int in_fd, const struct csv_sink *sink, int rejects_fd,
 {
     struct csv_plan plan;
 
-    csv_plan_make(options, &plan);
+    csv_plan_make_for(options, bytes_ahead(in_fd), &plan);
     return csv_aggregate_planned_to(in_fd, sink, rejects_fd, options, &plan, ret_stats, err);
 }
 
@@ -179,6 +179,6 @@ int csv_aggregate(int in_fd, int out_fd, int rejects_fd, const struct csv_option
 {
     struct csv_plan plan;
 
-    csv_plan_make(options, &plan);
+    csv_plan_make_for(options, bytes_ahead(in_fd), &plan);
     return csv_aggregate_planned(in_fd, out_fd, rejects_fd, options, &plan, ret_stats, err);
 }

@@ -32,9 +32,10 @@ void dates_clear(struct dates *d)
     *d = (struct dates){.calendar = d->calendar};
 }
 
-int dates_hurry(struct dates *d)
+int dates_hurry(struct dates *d, uint32_t slots)
 {
-    d->recent = calloc(DATES_RECENT, sizeof *d->recent);
+    d->recent = calloc(slots, sizeof *d->recent);
+    d->recent_count = slots;
     return d->recent ? 0 : DATES_NO_MEMORY;
 }
 
@@ -147,7 +148,7 @@ int dates_search(struct dates *d, const char *text, size_t len)
     else if (ask_calendar(d->calendar, &slot) != 0 || add(d, &slot) != 0)
         return DATES_NO_MEMORY;
     if (d->recent)
-        d->recent[dates_recent_place(slot.text, slot.rest)] = slot;
+        d->recent[dates_recent_place(d, slot.text, slot.rest)] = slot;
     return slot.id;
 }
 

@@ -22,13 +22,14 @@ struct date_slot {
     uint32_t day;
 };
 
-/* What came last at each place of four years: no two days of one year meet there, so the
- * usual file never searches. */
-enum { DATES_RECENT = 4 << 11 };
+/* What came last at each place of four years, or of one: no two days of one year meet there, so
+ * the usual file never searches. */
+enum { DATES_RECENT_YEAR = 1 << 11, DATES_RECENT = 4 * DATES_RECENT_YEAR };
 
 struct dates {
     struct calendar *calendar; /* gives the numbers */
     struct date_slot *recent;  /* NULL: do without */
+    uint32_t recent_count;     /* DATES_RECENT or DATES_RECENT_YEAR */
     struct date_slot *slots;
     uint32_t slot_count; /* a power of two */
     uint32_t count;
@@ -54,8 +55,8 @@ static inline uint32_t calendar_count(const struct calendar *c)
 
 void dates_clear(struct dates *d); /* empty and usable again */
 
-/* Takes DATES_RECENT slots to be faster. 0 or DATES_NO_MEMORY. */
-int dates_hurry(struct dates *d);
+/* Takes DATES_RECENT or DATES_RECENT_YEAR slots to be faster. 0 or DATES_NO_MEMORY. */
+int dates_hurry(struct dates *d, uint32_t slots);
 
 /* dates_id for a text that is not among the recent ones. */
 int dates_search(struct dates *d, const char *text, size_t len);
@@ -63,10 +64,12 @@ int dates_search(struct dates *d, const char *text, size_t len);
 /* Bytes that `count` days take here, in the calendar and in the sums over them. */
 size_t dates_bytes(uint32_t count);
 
-static inline uint32_t dates_recent_place(uint64_t text, uint16_t rest)
+static inline uint32_t dates_recent_place(const struct dates *d, uint64_t text, uint16_t rest)
 {
-    return (uint32_t)(text >> 24 & 3) << 11 | (uint32_t)(text >> 40 & 1) << 10 |
-           (uint32_t)(text >> 48 & 15) << 6 | (rest & 3U) << 4 | (rest >> 8 & 15U);
+    uint32_t place = (uint32_t)(text >> 24 & 3) << 11 | (uint32_t)(text >> 40 & 1) << 10 |
+                     (uint32_t)(text >> 48 & 15) << 6 | (rest & 3U) << 4 | (rest >> 8 & 15U);
+
+    return place & (d->recent_count - 1);
 }
 
 static inline uint16_t dates_rest(const char *text)
@@ -84,7 +87,7 @@ static inline int dates_id(struct dates *d, const char *text, size_t len)
     if (d->recent && len == DATE_TEXT_LEN) {
         uint64_t head = load64(text);
         uint16_t rest = dates_rest(text);
-        const struct date_slot *s = &d->recent[dates_recent_place(head, rest)];
+        const struct date_slot *s = &d->recent[dates_recent_place(d, head, rest)];
         if (s->text == head && s->rest == rest && s->day)
             return s->id;
     }

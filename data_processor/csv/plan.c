@@ -5,6 +5,10 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
+/* What a small input is, and all that one needs, however much its rows are unlike each other:
+ * tables made for more cost more than to read it. */
+enum { SMALL_INPUT = 64 << 10, SMALL_MEMORY = 4 << 20 };
+
 static size_t clamp(size_t n, size_t least, size_t most)
 {
     return n < least ? least : n > most ? most : n;
@@ -44,4 +48,19 @@ void csv_plan_make(const struct csv_options *options, struct csv_plan *ret_plan)
         .merge_bytes = memory / 2,
         .merge_fan_in = 1024,
     };
+}
+
+/* What is compressed may turn out to be large after all: then it spills, as it would with this
+ * limit. */
+void csv_plan_make_for(const struct csv_options *options, uint64_t input_bytes,
+                       struct csv_plan *ret_plan)
+{
+    struct csv_options fitting = *options;
+
+    if (input_bytes > 0 && input_bytes <= SMALL_INPUT) {
+        fitting.threads = 1;
+        if (fitting.memory_bytes <= 0 || fitting.memory_bytes > SMALL_MEMORY)
+            fitting.memory_bytes = SMALL_MEMORY;
+    }
+    csv_plan_make(&fitting, ret_plan);
 }

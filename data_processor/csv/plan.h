@@ -27,6 +27,10 @@ enum { ROW_MAX_LEAST = 160 };
 
 void csv_plan_make(const struct csv_options *options, struct csv_plan *ret_plan);
 
+/* For an input of so many bytes, as they lie on disk; 0: not known. */
+void csv_plan_make_for(const struct csv_options *options, uint64_t input_bytes,
+                       struct csv_plan *ret_plan);
+
 /* csv_aggregate with a plan of the caller's. */
 int csv_aggregate_planned(int in_fd, int out_fd, int rejects_fd,
                           const struct csv_options *options, const struct csv_plan *plan,

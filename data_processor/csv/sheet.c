@@ -36,8 +36,8 @@ static size_t chunk_bytes(const struct sheet *s)
 size_t sheet_held(const struct sheet *s)
 {
     return dates_bytes(s->dates.count) +
-           (s->dates.recent ? DATES_RECENT * sizeof(struct date_slot) : 0) + s->log.bytes +
-           s->log.most_chunks * chunk_bytes(s) * s->sorters +
+           (s->dates.recent ? s->dates.recent_count * sizeof(struct date_slot) : 0) +
+           s->log.bytes + s->log.most_chunks * chunk_bytes(s) * s->sorters +
            s->place_room * sizeof *s->places +
            s->places_count * s->page_songs * sizeof **s->places +
            pages_held(s->dense_room * s->stride * sizeof *s->dense) +

@@ -10,8 +10,8 @@
 enum {
     CHUNK_BITS_LEAST = 4,
     CHUNK_BITS_MOST = 10,
-    CHUNKS_OF_EACH = 512, /* so many for each pair of workers fill a table */
-    HURRY_BUDGET = 4 << 20,
+    CHUNKS_OF_EACH = 512,   /* so many for each pair of workers fill a table */
+    HURRY_BUDGET = 4 << 20, /* and a quarter of the days for a quarter of it */
 };
 
 void table_init(struct table *t, size_t budget, size_t threads, uint64_t seed)
@@ -104,13 +104,21 @@ int table_reserve_alone(struct table *t, struct sheet *s, size_t rows, size_t so
     return rc == SONGS_FULL ? TABLE_FULL : rc;
 }
 
+static int hurry(const struct table *t, struct sheet *s)
+{
+    size_t budget = t->budget / t->threads;
+
+    if (budget < HURRY_BUDGET / 4)
+        return 0;
+    return dates_hurry(&s->dates, budget < HURRY_BUDGET ? DATES_RECENT_YEAR : DATES_RECENT);
+}
+
 int table_reserve(struct table *t, struct sheet *s, size_t rows, size_t song_bytes)
 {
     tell_held(t, s);
     s->spare = table_spare(t) / t->sheet_count;
     s->log.large = t->budget >= 32 * PAGES_LARGE && s->spare >= 2 * PAGES_LARGE;
-    if (!s->dates.recent && t->budget / t->threads >= HURRY_BUDGET &&
-        dates_hurry(&s->dates) != 0)
+    if (!s->dates.recent && hurry(t, s) != 0)
         return -E_NO_MEMORY;
     if (sheet_widen(s) != 0)
         return -E_NO_MEMORY;

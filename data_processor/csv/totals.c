@@ -11,9 +11,27 @@ enum { RANGE_TOTALS = 16384, AHEAD_ENTRY = 16, AHEAD_LOG = 8 };
 
 static int compare_days(const void *a, const void *b)
 {
-    const uint32_t *x = a, *y = b;
+    const uint64_t *x = a, *y = b;
 
     return (*x > *y) - (*x < *y);
+}
+
+/* The days in order, and the rank of each by its number. */
+static int rank_days(struct totals *t, const uint32_t *days)
+{
+    uint64_t *order = malloc(t->day_count * sizeof *order + 1); /* the day, its number */
+
+    if (!order)
+        return -E_NO_MEMORY;
+    for (uint32_t i = 0; i < t->day_count; i++)
+        order[i] = (uint64_t)days[i] << 32 | i;
+    qsort(order, t->day_count, sizeof *order, compare_days);
+    for (uint32_t rank = 0; rank < t->day_count; rank++) {
+        t->days[rank] = (uint32_t)(order[rank] >> 32);
+        t->ranks[(uint32_t)order[rank]] = rank;
+    }
+    free(order);
+    return 0;
 }
 
 int totals_init(struct totals *t, const struct table *table)
@@ -29,14 +47,7 @@ int totals_init(struct totals *t, const struct table *table)
     t->ranks = malloc(count * sizeof *t->ranks + 1);
     if (!t->days || !t->ranks)
         return -E_NO_MEMORY;
-    if (count > 0)
-        memcpy(t->days, days, count * sizeof *t->days);
-    qsort(t->days, count, sizeof *t->days, compare_days);
-    for (uint32_t i = 0; i < count; i++) {
-        const uint32_t *found = bsearch(&days[i], t->days, count, sizeof *days, compare_days);
-        t->ranks[i] = (uint32_t)(found - t->days);
-    }
-    return 0;
+    return rank_days(t, days);
 }
 
 void totals_release(struct totals *t)

@@ -14,8 +14,15 @@
 #include "params.h"
 #include "plays.h"
 
+enum { QUIET_BYTES = 64 << 10, QUIET_MS = 100 };
+
 struct choices {
     bool skip, parquet;
+};
+
+struct teller {
+    const struct job_context *context;
+    int64_t start_ms;
 };
 
 /* The two files an attempt may write; NULL once committed or when there is none. */
@@ -24,24 +31,31 @@ struct outputs {
     struct objstore_put *totals, *rejects;
 };
 
+/* A small file is done before anybody asks how far it is, and telling would wake the worker. */
 static void report_progress(void *arg, const struct csv_progress *progress)
 {
-    const struct job_context *context = arg;
+    const struct teller *t = arg;
+
+    if (progress->bytes_total <= QUIET_BYTES && clock_mono_ms() - t->start_ms < QUIET_MS)
+        return;
+    const struct job_context *context = t->context;
     const struct job_progress p = {progress->fraction, progress->bytes_read,
                                    progress->bytes_total, progress->rows};
 
     context->progress(context->progress_arg, &p);
 }
 
+/* A folder for one small file would cost more than the file. */
 static int begin_output(const struct job_context *context, const char *name,
                         struct objstore_put **ret, struct err *err)
 {
+    const struct work *work = context->work;
+    const char *prefix = work->output_stem[0] ? work->output_stem : work->output_prefix;
     char key[ARTIFACT_KEY_MAX];
-    int len = snprintf(key, sizeof key, "%s%s", context->work->output_prefix, name);
+    int len = snprintf(key, sizeof key, "%s%s", prefix, name);
 
     if (len < 0 || (size_t)len >= sizeof key)
-        return err_set(err, -E_BAD_VALUE, "the output prefix '%s' is too long",
-                       context->work->output_prefix);
+        return err_set(err, -E_BAD_VALUE, "the output prefix '%s' is too long", prefix);
     return objstore_put_begin(context->store, key, ret, err);
 }
 
@@ -107,6 +121,7 @@ static int begin_parquet(void *arg, struct parquet_sink *ret, struct err *err)
 static int aggregate(const struct job_context *context, int in_fd, struct choices choices,
                      struct outputs *out, struct csv_stats *ret_stats, struct err *err)
 {
+    struct teller teller = {context, clock_mono_ms()};
     const struct csv_options options = {
         .threads = context->threads,
         .memory_bytes = context->memory_bytes,
@@ -114,7 +129,7 @@ static int aggregate(const struct job_context *context, int in_fd, struct choice
         .skip_bad_rows = choices.skip,
         .temp_dir = objstore_temp_dir(context->store),
         .progress = report_progress,
-        .progress_arg = (void *)(uintptr_t)context,
+        .progress_arg = &teller,
     };
     const struct plays_target target = {begin_parquet, out};
     int rc = choices.parquet ? 0 : begin_output(context, "totals.csv", &out->totals, err);

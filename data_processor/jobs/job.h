@@ -2,9 +2,9 @@
  *
  * A job runs in a child process of its own, single threaded unless it starts threads itself.
  * It reads its input and writes its output through the object store, under the attempt's
- * output_prefix (or as the attempt's tree, tree.h) only, and touches neither broker, task
- * manager nor the task's state. It may be killed at any moment and started again elsewhere
- * under another prefix. */
+ * output_prefix or output_stem (or as the attempt's tree, tree.h) only, and touches neither
+ * broker, task manager nor the task's state. It may be killed at any moment and started again
+ * elsewhere under another prefix. */
 #ifndef JOBS_JOB_H
 #define JOBS_JOB_H
 

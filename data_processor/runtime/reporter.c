@@ -25,18 +25,24 @@ static int remove_object(const char *key, uint64_t size, int64_t age_ms, void *a
     return objstore_delete(s->options->store, key, NULL);
 }
 
-/* The prefix is the attempt's own; the manager would find its files too, but later. Never of
- * an attempt that might have been recorded. */
-static void sweep(struct service *s, const struct held *h)
+/* Only what has the task's id in it and comes to an end is the attempt's own. */
+static void sweep_prefix(struct service *s, const struct held *h, const char *prefix, char end)
 {
-    const char *prefix = h->work.output_prefix;
     struct err err = ERR_INIT;
 
-    if (!strstr(prefix, h->work.task_id) || prefix[strlen(prefix) - 1] != '/')
+    if (!strstr(prefix, h->work.task_id) || prefix[strlen(prefix) - 1] != end)
         return;
     if (objstore_list(s->options->store, prefix, remove_object, s, &err) != 0)
         log_warn("output.left", LOG_S("task_id", h->work.task_id), LOG_S("prefix", prefix),
                  LOG_S("error", err.text));
+}
+
+/* The manager would find the files too, but later. Never of an attempt that might have been
+ * recorded. */
+static void sweep(struct service *s, const struct held *h)
+{
+    sweep_prefix(s, h, h->work.output_prefix, '/');
+    sweep_prefix(s, h, h->work.output_stem, '.');
 }
 
 /* Takes the abandoned ones out of the batch. */

@@ -133,19 +133,16 @@ static bool is_downloadable(struct exchange *x, const struct task *t)
 }
 
 /* The result's "rejects": {"key", "size", "sha256"}, written by the csv_plays job. Whoever
- * wrote the result may only point into the task's own folder. */
+ * wrote the result may only point to the task's own files. */
 static bool rejects_of(const struct task *t, struct artifact *ret)
 {
-    char prefix[64];
-    int prefix_len = snprintf(prefix, sizeof prefix, "processed_data/%s/", t->id);
     json_t *result = t->result ? json_loads(t->result, 0, NULL) : NULL;
     const json_t *rejects = json_object_get(result, "rejects");
     const char *key = json_string_value(json_object_get(rejects, "key"));
     const char *sha256 = json_string_value(json_object_get(rejects, "sha256"));
 
     memset(ret, 0, sizeof *ret);
-    if (key && sha256 && artifact_key_is_valid(key) &&
-        strncmp(key, prefix, (size_t)prefix_len) == 0) {
+    if (key && sha256 && artifact_key_is_valid(key) && service_wrote_key(t->id, key)) {
         snprintf(ret->key, sizeof ret->key, "%s", key);
         snprintf(ret->sha256, sizeof ret->sha256, "%s", sha256);
     }

@@ -23,8 +23,8 @@ static void work_from_claimed(struct claimed *c, int64_t lease_ms, struct work *
     snprintf(w->queue, sizeof w->queue, "%s", c->task.queue);
     snprintf(w->token, sizeof w->token, "%s", c->token);
     snprintf(w->input_name, sizeof w->input_name, "%s", c->task.input_name);
-    snprintf(w->output_prefix, sizeof w->output_prefix, "processed_data/%s/%d/", c->task.id,
-             c->task.attempt);
+    attempt_folder(c->task.id, c->task.attempt, w->output_prefix);
+    attempt_stem(c->task.id, c->task.attempt, w->output_stem);
     w->attempt = c->task.attempt;
     w->max_attempts = c->task.max_attempts;
     w->lease_ms = lease_ms;

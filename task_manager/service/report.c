@@ -33,6 +33,11 @@ static int own_attempt_of_key(const char *task_id, const char *key)
     return attempt && strcmp(id, task_id) == 0 ? attempt : 0;
 }
 
+bool service_wrote_key(const char *task_id, const char *key)
+{
+    return own_attempt_of_key(task_id, key) > 0;
+}
+
 /* Does the attempt that reports still own the task? A store that does not answer fails the
  * call: taken for a no, it would let through what was refused. */
 static int find_owner(struct service *s, const struct report *r, bool *ret_owner,

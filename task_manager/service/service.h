@@ -47,6 +47,9 @@ void service_stop_free(struct service *s);
 struct store *service_store(struct service *s);      /* for reading */
 struct objstore *service_objects(struct service *s); /* for reading */
 
+/* May an attempt of the task have written an object of this key? Pure. */
+bool service_wrote_key(const char *task_id, const char *key);
+
 /* -- submit -- */
 
 struct submit_request {

@@ -161,8 +161,13 @@ void *housekeeping_run(void *service);
 int probes_start(struct service *s, struct err *err);
 void probes_stop(struct service *s);
 
-/* The attempt whose folder the key lies in, processed_data/<task>/<attempt>/<name>, and its
- * task; 0 for any other key. */
+/* What the keys of an attempt's files begin with: a folder of its own,
+ * "processed_data/<task>/<attempt>/", or a stem in one of 256 shared folders, named by the last
+ * two digits of the task's id, "processed_data/<xx>/<task>.<attempt>.". Attempt 0: of all
+ * attempts, "processed_data/<task>/" and "processed_data/<xx>/<task>.". */
+void attempt_folder(const char *task_id, int attempt, char ret_prefix[ARTIFACT_KEY_MAX]);
+void attempt_stem(const char *task_id, int attempt, char ret_prefix[ARTIFACT_KEY_MAX]);
+/* The attempt whose key it is, in either form, and its task; 0 for any other key. */
 int attempt_of_key(const char *key, char ret_task_id[ID_TEXT_MAX]);
 
 /* -- files that no task needs (sweep.c); each removes those that are there and are old enough

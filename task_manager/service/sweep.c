@@ -2,13 +2,14 @@
  *
  * What crashes leave behind: an upload whose task was never recorded, outputs of attempts that
  * were lost, files of tasks that are gone. Only what has one of our own names is ever looked
- * at, raw_data/raw_<uuid>.csv and processed_data/<task>/<attempt>/...; anything else is
- * somebody's and stays. A file is needed while a task names it as input or output, while its
- * task's result names it (the rejects), and while its attempt runs. An upload that is about to
- * get its task is held (objstore_put_hold). Files are listed before the database is asked, so
- * what it does not know yet is too young or held. A walk over everything leaves alone what is
- * older than the database: a store that another database has filled, before somebody mistyped
- * a URL, loses nothing. */
+ * at, raw_data/raw_<uuid>.csv, processed_data/<task>/<attempt>/... and
+ * processed_data/<xx>/<task>.<attempt>.<name>; anything else is somebody's and stays. A file is
+ * needed while a task names it as input or output, while its task's result names it (the
+ * rejects), and while its attempt runs. An upload that is about to get its task is held
+ * (objstore_put_hold). Files are listed before the database is asked, so what it does not know
+ * yet is too young or held. A walk over everything leaves alone what is older than the
+ * database: a store that another database has filled, before somebody mistyped a URL, loses
+ * nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,7 @@
 #include "service_internal.h"
 #include "tree.h"
 
-enum { BATCH = 128, PAUSE_MS = 5, SAME_AGE_MS = 1000 };
+enum { BATCH = 128, PAUSE_MS = 5, SAME_AGE_MS = 1000, SHARD_LEN = 2 };
 
 struct sweep {
     struct service *s;
@@ -33,14 +34,59 @@ struct sweep {
     struct key_use batch[BATCH];
 };
 
+/* --- the keys of attempts --- */
+
+static const char outputs[] = "processed_data/";
+
+/* The last two digits of an id, which are random. */
+static const char *shard_of(const char *task_id)
+{
+    return task_id + ID_TEXT_MAX - 1 - SHARD_LEN;
+}
+
+void attempt_folder(const char *task_id, int attempt, char ret_prefix[ARTIFACT_KEY_MAX])
+{
+    if (attempt)
+        snprintf(ret_prefix, ARTIFACT_KEY_MAX, "%s%s/%d/", outputs, task_id, attempt);
+    else
+        snprintf(ret_prefix, ARTIFACT_KEY_MAX, "%s%s/", outputs, task_id);
+}
+
+void attempt_stem(const char *task_id, int attempt, char ret_prefix[ARTIFACT_KEY_MAX])
+{
+    if (attempt)
+        snprintf(ret_prefix, ARTIFACT_KEY_MAX, "%s%s/%s.%d.", outputs, shard_of(task_id),
+                 task_id, attempt);
+    else
+        snprintf(ret_prefix, ARTIFACT_KEY_MAX, "%s%s/%s.", outputs, shard_of(task_id), task_id);
+}
+
+/* Where the task's id stands in a key of either form, and what ends it and the attempt's
+ * number; NULL for another key. */
+static const char *find_id(const char *key, char *ret_end)
+{
+    const char *id = key + sizeof outputs - 1;
+
+    if (strncmp(key, outputs, sizeof outputs - 1) != 0)
+        return NULL;
+    *ret_end = '/';
+    if (strcspn(id, "/") == SHARD_LEN) {
+        id += SHARD_LEN + 1;
+        *ret_end = '.';
+    }
+    if (strlen(id) < ID_TEXT_MAX || id[ID_TEXT_MAX - 1] != *ret_end)
+        return NULL;
+    return *ret_end == '/' || strncmp(key + sizeof outputs - 1, shard_of(id), SHARD_LEN) == 0
+               ? id
+               : NULL;
+}
+
 int attempt_of_key(const char *key, char ret_task_id[ID_TEXT_MAX])
 {
-    static const char folder[] = "processed_data/";
-    const char *id = key + sizeof folder - 1;
-    char *end;
+    char *end, ending = '/';
+    const char *id = find_id(key, &ending);
 
-    if (strncmp(key, folder, sizeof folder - 1) != 0 || strlen(id) < ID_TEXT_MAX ||
-        id[ID_TEXT_MAX - 1] != '/')
+    if (!id)
         return 0;
     memcpy(ret_task_id, id, ID_TEXT_MAX - 1);
     ret_task_id[ID_TEXT_MAX - 1] = '\0';
@@ -48,8 +94,10 @@ int attempt_of_key(const char *key, char ret_task_id[ID_TEXT_MAX])
         return 0;
     const char *digits = id + ID_TEXT_MAX;
     long number = *digits >= '1' && *digits <= '9' ? strtol(digits, &end, 10) : 0;
-    return number > 0 && number < INT32_MAX && *end == '/' ? (int)number : 0;
+    return number > 0 && number < INT32_MAX && *end == ending ? (int)number : 0;
 }
+
+/* --- files --- */
 
 static bool is_upload(const char *key)
 {
@@ -194,23 +242,27 @@ int sweep_orphans(struct service *s, int64_t older_than_ms, struct err *err)
     return sweep_end_free(w, rc);
 }
 
-static int list_folder(struct sweep *w, const char *task_id, const char *rest)
+/* What an attempt has written, or all attempts of a task (0). */
+static int list_attempts(struct sweep *w, const char *task_id, int attempt)
 {
+    struct objstore *objects = w->s->parts.objects;
     char prefix[ARTIFACT_KEY_MAX];
 
-    snprintf(prefix, sizeof prefix, "processed_data/%s/%s", task_id, rest);
-    return objstore_list(w->s->parts.objects, prefix, visit, w, w->err);
+    attempt_folder(task_id, attempt, prefix);
+    int rc = objstore_list(objects, prefix, visit, w, w->err);
+    if (rc)
+        return rc;
+    attempt_stem(task_id, attempt, prefix);
+    return objstore_list(objects, prefix, visit, w, w->err);
 }
 
 int sweep_attempt(struct service *s, const char *task_id, int attempt, struct err *err)
 {
     struct sweep *w = sweep_new(s, 0, err);
-    char rest[16];
 
     if (!w)
         return -E_NO_MEMORY;
-    snprintf(rest, sizeof rest, "%d/", attempt);
-    return sweep_end_free(w, list_folder(w, task_id, rest));
+    return sweep_end_free(w, list_attempts(w, task_id, attempt));
 }
 
 int sweep_purged(struct service *s, const struct purged *items, size_t count, struct err *err)
@@ -226,7 +278,7 @@ int sweep_purged(struct service *s, const struct purged *items, size_t count, st
         if (!rc && artifact_key_is_valid(items[i].output_key))
             rc = add(w, items[i].output_key, ""); /* of a foreign worker it may lie anywhere */
         if (!rc)
-            rc = list_folder(w, items[i].id, "");
+            rc = list_attempts(w, items[i].id, 0);
         if (!rc)
             rc = tree_list(s->parts.objects, items[i].id, visit_tree, w, err);
     }

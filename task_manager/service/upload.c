@@ -5,11 +5,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "failpoint.h"
 #include "log.h"
 #include "service_internal.h"
 
-enum { SPACE_CHECK_EVERY = 16 << 20 };
+enum {
+    SPACE_CHECK_EVERY = 16 << 20,
+    YOUNG_MS = 500, /* below the least SWEEP_AFTER */
+};
 
 struct service_upload {
     struct service *service;
@@ -94,6 +98,22 @@ static void drop_input(struct service *s, const char *key)
         log_warn("upload.not_removed", LOG_S("key", key), LOG_S("reason", why.text));
 }
 
+/* A sweep that asked before there was a task must find the file young. One that has been young
+ * all the time is in no sweep's list: that spares it a second change to make durable. */
+static void let_go(int hold)
+{
+    struct stat st;
+
+    if (hold < 0)
+        return;
+    bool is_known = fstat(hold, &st) == 0;
+    int64_t written_ms =
+        is_known ? (int64_t)st.st_mtim.tv_sec * 1000 + st.st_mtim.tv_nsec / 1000000 : 0;
+    if (clock_wall_ms() - written_ms > YOUNG_MS)
+        futimens(hold, NULL);
+    close(hold);
+}
+
 int service_upload_submit_free(struct service *s, struct service_upload *u,
                                struct submit_request *request, struct submit_result *ret,
                                struct err *err)
@@ -116,9 +136,6 @@ int service_upload_submit_free(struct service *s, struct service_upload *u,
         if (rc != -E_UNKNOWN_OUTCOME && (rc || ret->outcome == SUBMIT_REPLAYED))
             drop_input(s, request->input.key);
     }
-    if (hold >= 0) {
-        futimens(hold, NULL); /* a sweep that asked before there was a task finds it young */
-        close(hold);
-    }
+    let_go(hold);
     return rc;
 }

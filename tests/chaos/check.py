@@ -277,8 +277,9 @@ class Checker:
             if e.actor != holders.get(e.attempt):
                 blame(f"event {e.seq}: {e.actor} ended attempt {e.attempt}, which "
                       f"{holders.get(e.attempt)} held")
-        prefix = f"processed_data/{task.id}/{task.attempt}/"
-        if task.output_key and not task.output_key.startswith(prefix):
+        prefixes = (f"processed_data/{task.id}/{task.attempt}/",
+                    f"processed_data/{task.id[-2:]}/{task.id}.{task.attempt}.")
+        if task.output_key and not task.output_key.startswith(prefixes):
             blame(f"the output {task.output_key} is not the latest attempt's")
 
     def _check_attempts(self, task, attempts, blame):

@@ -488,6 +488,11 @@ class HandWorker:
         path.write_bytes(content)
 
 
+def output_key(task_id, attempt=1, name="totals.csv"):
+    """Where an attempt that writes a file or two puts them."""
+    return f"processed_data/{task_id[-2:]}/{task_id}.{attempt}.{name}"
+
+
 def make_database_old(manager, seconds=10_000_000):
     """The sweep takes nothing that is older than the database."""
     statement = f"UPDATE schema_migration SET applied_ms = applied_ms - {seconds * 1000}"

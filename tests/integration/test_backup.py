@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 from support import (BACKEND, Case, Manager, clean_environment, fresh_database, main, start_pair,
-                     temp_dir, wait_until)
+                     output_key, temp_dir, wait_until)
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 ENDS = {"DONE", "FAILED", "CANCELLED"}
@@ -109,11 +109,15 @@ class Backup(Case):
         first.wait_status(task_id, "DONE")
         folder = self.backup(first)
         later = Path(folder, "files/processed_data", task_id, "2")
-        later.mkdir()
+        later.mkdir(parents=True)
         (later / "totals.csv").write_text("made after the database was copied")
+        Path(folder, "files", output_key(task_id, 2)).write_text("made after the database was copied")
         unknown = Path(folder, "files/processed_data/01890a5d-ac96-774b-bcce-b302099a8057/1")
         unknown.mkdir(parents=True)
         (unknown / "totals.csv").write_text("of a task that came after it")
+        unknown = Path(folder, "files", output_key("01890a5d-ac96-774b-bcce-b302099a8057"))
+        unknown.parent.mkdir(exist_ok=True)
+        unknown.write_text("of a task that came after it")
         foreign = Path(folder, "files/processed_data/somebody.txt")
         foreign.write_text("is none of our business")
         second = self.restored(folder)
@@ -137,7 +141,7 @@ class Backup(Case):
         manager = start_pair(self)
         task_id = manager.upload(plays(1), on_bad_row="skip")
         manager.wait_status(task_id, "DONE")
-        totals = manager.storage / f"processed_data/{task_id}/1/totals.csv"
+        totals = manager.storage / output_key(task_id)
         text = totals.read_bytes()
         totals.write_bytes(text.replace(b"Song", b"Sonk"))
         folder = str(temp_dir(self) / "backup")
@@ -147,7 +151,7 @@ class Backup(Case):
             done = script("backup.sh", folder, **places(manager))
             self.assertEqual(done.returncode, 1, done.stderr)
             self.assertIn(word, done.stderr)
-            self.assertIn(f"processed_data/{task_id}/1/totals.csv", done.stderr)
+            self.assertIn(output_key(task_id), done.stderr)
             refused = script("restore.sh", folder, **places(Manager(self)))
             self.assertEqual(refused.returncode, 1)
             self.assertIn("no complete backup", refused.stderr)

@@ -5,7 +5,7 @@ import signal
 import uuid
 
 from support import (EXAMPLE, EXAMPLE_TOTALS, UPLOAD, Case, HandWorker, Manager, Worker,
-                     main, make_database_old, make_old, wait_until)
+                     main, make_database_old, make_old, output_key, wait_until)
 
 HEADER = b"Song,Date,Number of Plays\n"
 
@@ -38,17 +38,23 @@ class Sweep(Case):
         work = worker.claim_one()
         worker.heartbeat(work)
         written = self.plant(work["output_prefix"] + "totals.csv", EXAMPLE_TOTALS)
+        self.plant(work["output_stem"] + "rejects.csv")
         waiting = manager.upload(EXAMPLE)
         for key in manager.stored():
             make_old(manager.storage / key)
         needed = manager.stored()
-        foreign = {self.plant("raw_data/mine.csv"), self.plant("processed_data/report.csv"),
+        foreign = {self.plant(f"processed_data/{'00' if done[-2:] != '00' else '01'}/{done}.2.totals.csv"),
+                   self.plant(f"processed_data/{done[-2:]}/{done}.csv"), self.plant("raw_data/mine.csv"), self.plant("processed_data/report.csv"),
                    self.plant("elsewhere/raw_data/raw_1.csv")}
         orphans = {self.plant(f"raw_data/raw_{uuid.uuid4()}.csv"),
                    self.plant(f"processed_data/{uuid.uuid4()}/1/totals.csv"),
                    self.plant(f"processed_data/{done}/1/unnamed.csv"),
                    self.plant(f"processed_data/{done}/2/totals.csv"),
-                   self.plant(f"processed_data/{waiting}/1/totals.csv")}
+                   self.plant(f"processed_data/{waiting}/1/totals.csv"),
+                   self.plant(output_key(str(uuid.uuid4()))),
+                   self.plant(output_key(done, 1, "unnamed.csv")),
+                   self.plant(output_key(done, 2)),
+                   self.plant(output_key(waiting))}
         self.assertIn(written, needed)
         self.wait_gone(*orphans)
         self.wait_two_sweeps()
@@ -118,7 +124,7 @@ class PausedWorker(Case):
         manager = Manager(self, LEASE="1s", MAX_ATTEMPTS=20).start()  # no sweep comes first
         late, task_id = self.late_worker(manager)
         try:
-            first = manager.storage / f"processed_data/{task_id}/1/totals.csv"
+            first = manager.storage / output_key(task_id)
             wait_until(first.exists, "the result of the stopped worker's child")
             Worker(self, manager, "second").start()
             manager.wait_status(task_id, "DONE")
@@ -129,7 +135,7 @@ class PausedWorker(Case):
         task = manager.show(task_id)
         self.assertEqual(task["attempts"][-1]["outcome"], "done")
         wait_until(lambda: {key for key in manager.stored() if task_id in key}
-                   == {f"processed_data/{task_id}/{task['attempt']}/totals.csv"},
+                   == {output_key(task_id, task["attempt"])},
                    "the late files to be gone")
         self.assertEqual(manager.download(task_id).status, 200)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from faults import Proxy
 from support import (BACKEND, EXAMPLE, EXAMPLE_TOTALS, Case, Manager, Worker, children, main,
-                     only_on, process_exists, run, wait_until)
+                     only_on, output_key, process_exists, run, wait_until)
 
 
 def told_by(manager, task_id):
@@ -54,7 +54,7 @@ class Takeover(Case):
         first.signal(signal.SIGSTOP)
         for pid in slots:
             os.kill(pid, signal.SIGCONT)
-        written = f"processed_data/{task_id}/1/totals.csv"
+        written = output_key(task_id)
         wait_until(lambda: written in manager.stored(), "the job to write its output")
         second = Worker(self, manager, "b").start()
         manager.wait_status(task_id, "DONE")

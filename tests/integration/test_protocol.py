@@ -37,7 +37,8 @@ class Claims(ProtocolCase):
         self.assertEqual(work, {
             "task_id": task_id, "type": "csv_plays", "queue": self.manager.queue, "attempt": 1,
             "max_attempts": 3, "lease_ms": 10000, "timeout_ms": 0,
-            "output_prefix": f"processed_data/{task_id}/1/", "input_name": "plays.csv",
+            "output_prefix": f"processed_data/{task_id}/1/",
+            "output_stem": f"processed_data/{task_id[-2:]}/{task_id}.1.", "input_name": "plays.csv",
             "input": {"key": task["file_input_path"], "size": len(EXAMPLE),
                       "sha256": sha256(EXAMPLE)},
             "params": {"on_bad_row": "skip"}})
@@ -193,13 +194,14 @@ class Reports(ProtocolCase):
                                "FAILED")
         self.assertEqual(len(self.manager.show(work["task_id"])["attempts"]), 1)
 
-    def test_a_stale_report_is_refused_and_its_file_removed(self):
+    def test_a_stale_report_is_refused_and_its_files_removed(self):
         manager = Manager(self, LEASE="500ms").start()
         worker = HandWorker(manager)
         task_id = manager.upload(EXAMPLE)
         late = worker.claim_one()
         key = late["output_prefix"] + "totals.csv"
         worker.write(key, b"late")
+        worker.write(late["output_stem"] + "rejects.csv", b"late")
         manager.wait_status(task_id, "RECEIVED")
         winner = worker.claim_one(wait_ms=20000)
         self.assertEqual(winner["attempt"], 2)
@@ -228,6 +230,21 @@ class Reports(ProtocolCase):
         work = self.claimed()
         answer = self.worker.report({**work, "task_id": UNKNOWN_ID})
         self.assertEqual((answer.status, answer.json["reports"][0]["status"]), (404, "unknown"))
+
+    def test_an_output_may_have_a_stem_instead_of_a_folder(self):
+        work = self.claimed()
+        stem, task_id = work["output_stem"], work["task_id"]
+        other = f"processed_data/{'00' if task_id[-2:] != '00' else '01'}/{task_id}.1."
+        for wrong in (other, stem[:-1], stem[:-2] + "11.", stem[:-2] + "2.", stem[:-2] + "0."):
+            self.worker.write(wrong + "x", b"1234")
+            with self.subTest(wrong):
+                answer = self.worker.report(work, output={"key": wrong + "x", "size": 4, "sha256": sha256(b"1234")})
+                self.assertEqual(answer.status, 400, answer)
+                self.assertIn("output_prefix", answer.json["reports"][0]["detail"])
+        self.worker.write(stem + "x", b"1234")
+        answer = self.worker.report(work, output={"key": stem + "x", "size": 4, "sha256": sha256(b"1234")})
+        self.assert_report(answer, 200, "recorded", "DONE")
+        self.assertEqual(self.manager.download(task_id).body, b"1234")
 
     def test_an_output_has_to_be_there_as_told_and_in_its_place(self):
         work = self.claimed()

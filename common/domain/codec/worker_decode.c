@@ -214,6 +214,8 @@ static int work_from_json(const json_t *object, const char *path, void *out, str
         {"timeout_ms", JSON_FIELD_INT, false, &ret->timeout_ms, 0, 0, INT64_MAX},
         {"output_prefix", JSON_FIELD_STRING, true, ret->output_prefix,
          sizeof ret->output_prefix, 0, 0},
+        {"output_stem", JSON_FIELD_STRING, false, ret->output_stem, sizeof ret->output_stem, 0,
+         0},
         {"input_name", JSON_FIELD_STRING, false, ret->input_name, sizeof ret->input_name, 0, 0},
         {"input", JSON_FIELD_OBJECT, false, &input, 0, 0, 0},
         {"params", JSON_FIELD_OBJECT, false, &params, 0, 0, 0},

@@ -73,6 +73,8 @@ static void put_work(struct json_out *o, const struct work *w)
     json_out_int(o, "lease_ms", w->lease_ms);
     json_out_int(o, "timeout_ms", w->timeout_ms);
     json_out_string(o, "output_prefix", w->output_prefix);
+    if (w->output_stem[0])
+        json_out_string(o, "output_stem", w->output_stem);
     json_out_string(o, "input_name", w->input_name);
     put_artifact(o, "input", &w->input);
     if (is_empty_object(w->params))

@@ -46,6 +46,9 @@ struct work {
     char token[TOKEN_TEXT_MAX];
     int64_t lease_ms, timeout_ms;         /* timeout_ms 0: none */
     char output_prefix[ARTIFACT_KEY_MAX]; /* "processed_data/<task>/<attempt>/" */
+    /* What the keys of an attempt may begin with instead, when its few files need no folder
+     * of their own: "processed_data/<xx>/<task>.<attempt>.". "": the manager is an old one. */
+    char output_stem[ARTIFACT_KEY_MAX];
     char input_name[TASK_NAME_MAX];
     struct artifact input; /* key "": none */
     char *params;          /* heap; JSON object text */

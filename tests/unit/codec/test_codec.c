@@ -59,6 +59,7 @@ static void work_survives_the_trip(void **state)
                       .token = TOKEN,
                       .lease_ms = 10000,
                       .output_prefix = "processed_data/x/2/",
+                      .output_stem = "processed_data/57/x.2.",
                       .input_name = "Bjork \xc3\xb6 \"q\".csv",
                       .input = {.key = "raw_data/a.csv", .size = UINT64_C(1) << 40},
                       .params = strdup("{\"on_bad_row\":\"skip\"}")};
@@ -74,6 +75,8 @@ static void work_survives_the_trip(void **state)
     assert_int_equal(items[0].fault.code, 0);
     struct work *out = &items[0].work;
     assert_string_equal(out->input_name, in.input_name);
+    assert_string_equal(out->output_prefix, in.output_prefix);
+    assert_string_equal(out->output_stem, in.output_stem);
     assert_int_equal(out->input.size, in.input.size);
     assert_string_equal(out->params, in.params);
     assert_int_equal(out->attempt, 2);

@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "plan.h"
 #include "row.h"
 #include "scan.h"
 #include "split.h"
@@ -304,9 +305,29 @@ static void a_scanner_takes_only_what_is_read_alike_byte_by_byte(void **state)
     assert_true(quoted > 20);
 }
 
+static void a_small_input_gets_small_tables_but_no_more_than_the_limit(void **state)
+{
+    const struct csv_options large = {.threads = 4, .memory_bytes = 256 << 20};
+    const struct csv_options tight = {.threads = 4, .memory_bytes = 1 << 20};
+    struct csv_plan plan, fitting;
+
+    (void)state;
+    csv_plan_make(&large, &plan);
+    csv_plan_make_for(&large, 1 << 20, &fitting);
+    assert_memory_equal(&fitting, &plan, sizeof plan);
+    csv_plan_make_for(&large, 0, &fitting); /* a pipe: of any size */
+    assert_memory_equal(&fitting, &plan, sizeof plan);
+    csv_plan_make_for(&large, 30000, &fitting);
+    assert_int_equal(fitting.threads, 1);
+    assert_true(fitting.table_bytes < 4 << 20 && fitting.table_bytes > 30000 * 30);
+    csv_plan_make_for(&tight, 30000, &fitting);
+    assert_true(fitting.table_bytes < 1 << 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_small_input_gets_small_tables_but_no_more_than_the_limit),
         cmocka_unit_test(utf8_takes_the_well_formed_and_nothing_else),
         cmocka_unit_test(an_excerpt_is_printable_and_never_long),
         cmocka_unit_test(dates_are_real_days_in_order),

@@ -456,7 +456,8 @@ static void a_lost_lease_goes_to_another_and_the_late_report_is_swept(void **sta
 {
     struct fixture *f = *state;
     struct artifact late;
-    char id[ID_TEXT_MAX], key[ARTIFACT_KEY_MAX];
+    struct artifact beside, fresh;
+    char id[ID_TEXT_MAX], key[ARTIFACT_KEY_MAX], stem[ARTIFACT_KEY_MAX];
 
     f->config.lease_ms = 1;
     struct service *s = begin(f);
@@ -464,13 +465,20 @@ static void a_lost_lease_goes_to_another_and_the_late_report_is_swept(void **sta
     struct work first = claim_now(s);
     snprintf(key, sizeof key, "%.200stotals.csv", first.output_prefix);
     put_object(f, key, &late);
+    snprintf(stem, sizeof stem, "%.200srejects.csv", first.output_stem);
+    put_object(f, stem, &beside);
     f->config.lease_ms = 60000;
     struct work second = claim_now(s); /* waits for the reaper */
     assert_string_equal(second.task_id, id);
     assert_int_equal(second.attempt, 2);
+    snprintf(key, sizeof key, "%.200stotals.csv", second.output_stem);
+    put_object(f, key, &fresh);
     assert_int_equal(report(s, &first, ATTEMPT_DONE, ERROR_NONE, &late).word, REPORT_STALE);
-    assert_false(object_exists(f, key));
-    assert_int_equal(report(s, &second, ATTEMPT_DONE, ERROR_NONE, NULL).word, REPORT_RECORDED);
+    assert_false(object_exists(f, late.key));
+    assert_false(object_exists(f, stem));
+    assert_true(object_exists(f, key));
+    assert_int_equal(report(s, &second, ATTEMPT_DONE, ERROR_NONE, &fresh).word,
+                     REPORT_RECORDED);
 }
 
 static void a_stale_report_cannot_remove_what_others_wrote(void **state)
