@@ -45,6 +45,16 @@ struct http_client {
     struct err refusal; /* of an address; another one may do */
 };
 
+/* libcurl loads GnuTLS for protocols that nobody speaks here; HTTPS is OpenSSL's. GnuTLS asks
+ * the program for this function (its GNUTLS_SKIP_GLOBAL_INIT) before it sets itself up at every
+ * start, of slots too; whoever does need it then has to say gnutls_global_init. */
+int _gnutls_global_init_skip(void);
+
+int _gnutls_global_init_skip(void)
+{
+    return 1;
+}
+
 int http_client_global_init(struct err *err)
 {
     CURLcode rc = curl_global_init(CURL_GLOBAL_DEFAULT);
