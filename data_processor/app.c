@@ -261,11 +261,19 @@ static int open_store(const struct config *c, struct objstore **ret, struct err 
     return 0;
 }
 
+static bool speaks_tls(const struct config *c)
+{
+    return strncmp(c->task_manager_url, "http:", 5) != 0 || c->azure_connection[0] ||
+           (c->amqp_url[0] && strncmp(c->amqp_url, "amqp:", 5) != 0);
+}
+
 int app_work(const struct config *c)
 {
     struct plan plan = {.words = BUF_INIT};
     struct err err = ERR_INIT;
     FAILPOINT(worker_starting);
+    if (!speaks_tls(c))
+        http_client_spare_tls();
     int rc = app_check(c, &err);
 
     if (!rc && c->supervised)
