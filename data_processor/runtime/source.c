@@ -2,6 +2,7 @@
  * became free, or by its own clock. The rules are in hints.c; this does what they say. */
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ enum {
     CALL_SPARE_MS = 30000,
     SLOTS_MAX = 1024,
     PAUSE_MAX_MS = 30000,
+    REST_MS = 3000,
     UNREAD_LEASE_MS = 10000 /* of an attempt whose lease could not be read; until a heartbeat */
 };
 
@@ -26,6 +28,7 @@ struct source {
     struct service *s;
     struct hints hints;
     uint64_t tags[SLOTS_MAX]; /* of the deliveries held, oldest first */
+    int64_t worked_ms;        /* when a claim last got something; 0 once at rest */
 };
 
 /* --- the broker --- */
@@ -214,6 +217,18 @@ static int call_claim(struct source *src, const struct hints_plan *plan, int *re
     return rc;
 }
 
+/* What a crowd of tasks took and freed goes back to the system once there have been none for a
+ * while. */
+static void rest_when_idle(struct source *src, int got, int64_t now_ms)
+{
+    if (got > 0) {
+        src->worked_ms = now_ms;
+    } else if (src->worked_ms && now_ms - src->worked_ms >= REST_MS) {
+        malloc_trim(0);
+        src->worked_ms = 0;
+    }
+}
+
 static void claim(struct source *src, const struct hints_plan *plan)
 {
     struct err err = ERR_INIT;
@@ -225,6 +240,7 @@ static void claim(struct source *src, const struct hints_plan *plan)
     else if (rc == -E_NO_MEMORY)
         log_error("claim.failed", LOG_S("error", err.text));
     if (!rc) {
+        rest_when_idle(src, got, now);
         ack_oldest(src, hints_claimed(&src->hints, plan->limit, got, now));
         return;
     }
