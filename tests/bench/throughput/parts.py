@@ -10,7 +10,7 @@ from servers import Failed, wait_until
 from systems import NOOP, SLOTS
 from tables import rounds_text
 
-MANY_WAITING = 100_000
+BUSY_SPELL, MANY_WAITING = 10_000, 100_000
 SETTLE_S, SETTLE_MAX_S, STEADY_BYTES = 12, 60, 64 << 10
 FEW, MANY = 1_000, 1_000_000
 GROWTH = [{"workers": 1, "slots": slots} for slots in (1, 2, 4, 8)] + [{"workers": workers, "slots": 2}
@@ -53,17 +53,17 @@ def memory_of(bench, system):
     with bench.running(system):
         system.start_workers(slots=SLOTS)
         pids = processes(system)
-        system.submit(1)
-        system.wait_done(1)
-        stages = {"idle": settled(pids)}
+        stages = {"just started": settled(pids)}
+        system.submit(BUSY_SPELL)
+        system.wait_done(BUSY_SPELL)
+        stages[f"idle after {BUSY_SPELL:,} tasks"] = settled(pids)
         system.submit(SLOTS, task=dict(NOOP, params={"sleep_ms": 3_600_000}))
         wait_until(lambda: system.count("state = 1") == SLOTS, "the slots to be busy")
-        stages["slots busy"] = settled(pids)
         system.submit(MANY_WAITING)
         wait_until(lambda: system.sql.rows("SELECT COUNT(*) FROM outbox") == [["0"]], "the outbox to be empty", 600, 0.5)
         if system.count("state = 0") != MANY_WAITING:
             raise Failed(f"{system.name}: {system.count('state = 0')} of {MANY_WAITING} tasks wait")
-        stages[f"{MANY_WAITING:,} waiting"] = settled(pids)
+        stages[f"slots busy, {MANY_WAITING:,} wait"] = settled(pids)
         bench.say(f"{system.name}: " + "; ".join(
             f"{stage} " + ", ".join(cell(found) for found in row) for stage, row in stages.items()))
     return stages
@@ -78,8 +78,9 @@ def memory(bench, systems):
     for system in systems:
         figures[system.name] = memory_of(bench, system(bench))
         rows += [[f"{system.name}: {stage}", *map(cell, found)] for stage, found in figures[system.name].items()]
-    return [f"Memory: a manager and a worker with {SLOTS} slots, idle, with {SLOTS} long tasks running, and with "
-            f"{MANY_WAITING:,} more waiting. Of a page that n processes share, PSS counts the nth part:", "",
+    return [f"Memory: a manager and a worker with {SLOTS} slots when they have started, when they have nothing left to "
+            f"do, and with {SLOTS} long tasks running and {MANY_WAITING:,} more waiting. Of a page that n processes share, "
+            "PSS counts the nth part:", "",
             *table(rows)], figures
 
 
