@@ -18,7 +18,14 @@
 #include "runtime.h"
 #include "utf8.h"
 
-enum { ARG_MAX_BYTES = 4200, CHILD_ARGS = 13, HEALTH_PATIENCE_MS = 3000, WARM_BYTES = 2 << 20 };
+enum {
+    SETTING_MAX_BYTES = 4150, /* of one that slots get */
+    TEXT_FLAGS = 5,
+    NUMBER_FLAGS = 8,
+    SLOT_FLAGS = TEXT_FLAGS + NUMBER_FLAGS,
+    HEALTH_PATIENCE_MS = 3000,
+    WARM_BYTES = 2 << 20
+};
 
 /* Cores this process may use. */
 static unsigned core_count(void)
@@ -77,39 +84,53 @@ static int read_name(const struct config *c, char ret_name[TASK_WORKER_MAX], str
     return 0;
 }
 
-/* The resolved settings that a slot needs, as flags: a slot that is started again later must
- * not see a .env that has changed since. */
-struct child_args {
-    char text[CHILD_ARGS][ARG_MAX_BYTES];
-    const char *list[CHILD_ARGS + 1];
+/* What a slot is started with. The resolved settings that it needs are flags, since one that is
+ * started again later must not see a .env that has changed; the secret is in its environment,
+ * since everybody may read a process's flags. */
+struct plan {
+    struct runtime_options options;
+    struct buf words; /* the flags and then the secret, each with its NUL */
+    const char *flags[SLOT_FLAGS + 1];
+    char worker[TASK_WORKER_MAX];
 };
 
-static int build_child_args(const struct config *c, unsigned slots, struct child_args *ret,
-                            struct err *err)
+static int add_text(struct plan *p, const char *before, const char *value, const char *name,
+                    struct err *err)
+{
+    if (strlen(value) > SETTING_MAX_BYTES)
+        return err_set(err, -E_BAD_VALUE, "%s: too long", name);
+    buf_printf(&p->words, "%s=%s", before, value);
+    buf_append_char(&p->words, '\0');
+    return 0;
+}
+
+static int add_texts(struct plan *p, const struct config *c, struct err *err)
 {
     const struct {
         const char *flag, *value, *name;
     } texts[] = {
-        {"storage-url", c->storage_url, "STORAGE_URL"},
-        {"repo-hosts", c->repo_hosts, "REPO_HOSTS"},
-        {"call-hosts", c->call_hosts, "CALL_HOSTS"},
-        {"allow-networks", c->allow_networks, "ALLOW_NETWORKS"},
+        {"--storage-url", c->storage_url, "STORAGE_URL"},
+        {"--repo-hosts", c->repo_hosts, "REPO_HOSTS"},
+        {"--call-hosts", c->call_hosts, "CALL_HOSTS"},
+        {"--allow-networks", c->allow_networks, "ALLOW_NETWORKS"},
+        {"--log-format", c->log_format, "LOG_FORMAT"},
     };
-    enum { TEXTS = sizeof texts / sizeof texts[0] };
+    int rc = 0;
 
-    for (int i = 0; i < TEXTS; i++) {
-        if (snprintf(ret->text[i], ARG_MAX_BYTES, "--%s=%s", texts[i].flag, texts[i].value) >=
-            ARG_MAX_BYTES)
-            return err_set(err, -E_BAD_VALUE, "%s: too long", texts[i].name);
-    }
-    snprintf(ret->text[TEXTS], ARG_MAX_BYTES, "--slots=%u", slots);
-    snprintf(ret->text[TEXTS + 1], ARG_MAX_BYTES, "--log-format=%s", c->log_format);
+    _Static_assert(sizeof texts / sizeof texts[0] == TEXT_FLAGS, "each has its place");
+    for (size_t i = 0; i < TEXT_FLAGS && !rc; i++)
+        rc = add_text(p, texts[i].flag, texts[i].value, texts[i].name, err);
+    return rc;
+}
 
+static void add_numbers(struct plan *p, const struct config *c)
+{
     const struct {
         const char *flag;
         int64_t value;
         const char *unit;
     } numbers[] = {
+        {"slots", p->options.slots, ""},
         {"job-memory", c->memory_bytes, ""},
         {"max-inflated-bytes", c->max_inflated_bytes, ""},
         {"kill-grace", c->kill_grace_ms, "ms"},
@@ -118,48 +139,46 @@ static int build_child_args(const struct config *c, unsigned slots, struct child
         {"repo-timeout", c->repo_timeout_ms, "ms"},
         {"repo-stall", c->repo_stall_ms, "ms"},
     };
-    enum { NUMBERS = sizeof numbers / sizeof numbers[0] };
-    _Static_assert(TEXTS + 2 + NUMBERS == CHILD_ARGS, "every argument has its place");
 
-    for (int i = 0; i < NUMBERS; i++)
-        snprintf(ret->text[TEXTS + 2 + i], ARG_MAX_BYTES, "--%s=%" PRId64 "%s", numbers[i].flag,
-                 numbers[i].value, numbers[i].unit);
-    for (int i = 0; i < CHILD_ARGS; i++)
-        ret->list[i] = ret->text[i];
-    ret->list[CHILD_ARGS] = NULL;
-    return 0;
+    _Static_assert(sizeof numbers / sizeof numbers[0] == NUMBER_FLAGS, "each has its place");
+    for (size_t i = 0; i < NUMBER_FLAGS; i++) {
+        buf_printf(&p->words, "--%s=%" PRId64 "%s", numbers[i].flag, numbers[i].value,
+                   numbers[i].unit);
+        buf_append_char(&p->words, '\0');
+    }
 }
 
-enum { SECRET_MAX_BYTES = 4200 };
-
-/* In the environment, since everybody may read a process's flags. */
-static int build_secret(const struct config *c, char ret_text[SECRET_MAX_BYTES],
-                        struct err *err)
+static int add_words(struct plan *p, const struct config *c, struct err *err)
 {
-    if (snprintf(ret_text, SECRET_MAX_BYTES, "AZURE_STORAGE_CONNECTION_STRING=%s",
-                 c->azure_connection) >= SECRET_MAX_BYTES)
-        return err_set(err, -E_BAD_VALUE, "AZURE_STORAGE_CONNECTION_STRING: too long");
+    int rc = add_texts(p, c, err);
+
+    if (rc)
+        return rc;
+    add_numbers(p, c);
+    rc = add_text(p, "AZURE_STORAGE_CONNECTION_STRING", c->azure_connection,
+                  "AZURE_STORAGE_CONNECTION_STRING", err);
+    if (rc)
+        return rc;
+    if (!buf_ok(&p->words))
+        return err_set(err, -E_NO_MEMORY, "no memory for the settings of a slot");
+    const char *at = p->words.data;
+    for (size_t i = 0; i < SLOT_FLAGS; i++, at += strlen(at) + 1)
+        p->flags[i] = at;
+    p->options.slot_args = p->flags;
+    p->options.slot_secret = at;
     return 0;
 }
 
-struct plan {
-    struct runtime_options options;
-    struct child_args args;
-    char secret[SECRET_MAX_BYTES];
-    char worker[TASK_WORKER_MAX];
-};
-
+/* Leaves *ret to plan_release, also when it fails. */
 static int make_plan(const struct config *c, struct plan *ret, struct err *err)
 {
-    memset(ret, 0, sizeof *ret);
+    *ret = (struct plan){.words = BUF_INIT};
     ret->options = (struct runtime_options){
         .manager_url = c->task_manager_url,
         .amqp_url = c->amqp_url,
         .worker = ret->worker,
         .slots = c->slots > 0 ? (unsigned)c->slots : core_count(),
         .program = "/proc/self/exe",
-        .slot_args = ret->args.list,
-        .slot_secret = ret->secret,
         .kill_grace_ms = c->kill_grace_ms,
         .health_socket = c->health_socket,
         .health_after_ms = c->health_after_ms,
@@ -170,11 +189,12 @@ static int make_plan(const struct config *c, struct plan *ret, struct err *err)
     int rc = read_queues(c->queues, &ret->options, err);
     if (!rc)
         rc = read_name(c, ret->worker, err);
-    if (!rc)
-        rc = build_child_args(c, ret->options.slots, &ret->args, err);
-    if (!rc)
-        rc = build_secret(c, ret->secret, err);
-    return rc;
+    return rc ? rc : add_words(ret, c, err);
+}
+
+static void plan_release(struct plan *p)
+{
+    buf_release(&p->words);
 }
 
 /* --- the program's three faces --- */
@@ -191,12 +211,13 @@ static int check_broker(const char *url, struct err *err)
 
 int app_check(const struct config *c, struct err *err)
 {
-    struct plan plan;
+    struct plan plan = {.words = BUF_INIT};
     struct http_client *http = NULL;
     int rc = log_setup_words(c->log_level, c->log_format, err);
 
     if (!rc)
         rc = make_plan(c, &plan, err);
+    plan_release(&plan);
     if (!rc) {
         rc = http_client_new(c->task_manager_url, &http, err);
         if (rc)
@@ -242,11 +263,19 @@ static int open_store(const struct config *c, struct objstore **ret, struct err 
     return 0;
 }
 
+static bool speaks_tls(const struct config *c)
+{
+    return strncmp(c->task_manager_url, "http:", 5) != 0 || c->azure_connection[0] ||
+           (c->amqp_url[0] && strncmp(c->amqp_url, "amqp:", 5) != 0);
+}
+
 int app_work(const struct config *c)
 {
-    struct plan plan = {.options = {.store = NULL}};
+    struct plan plan = {.words = BUF_INIT};
     struct err err = ERR_INIT;
     FAILPOINT(worker_starting);
+    if (!speaks_tls(c))
+        http_client_spare_tls();
     int rc = app_check(c, &err);
 
     if (!rc && c->supervised)
@@ -260,6 +289,7 @@ int app_work(const struct config *c)
     if (!rc)
         rc = runtime_run(&plan.options, &err);
     objstore_close(plan.options.store);
+    plan_release(&plan);
     return rc ? failed("worker.failed", rc, &err) : EXIT_OK;
 }
 

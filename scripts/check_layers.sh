@@ -50,7 +50,7 @@ my %home = (
     qr{^(rabbitmq-c/)?amqp}  => [qr{^common/broker/broker_rabbitmq[^/]*$}],
     qr{^curl/}               => [qr{^common/net/}],
     qr{^jansson\.h$}         => [qr{^common/domain/codec/}, qr{^task_manager/http/}, qr{^taskctl/}],
-    qr{^openssl/}            => [qr{^common/objstore/(sha256|seal|azure_sign)\.c$}],
+    qr{^openssl/}            => [qr{^common/objstore/(sha256|seal|azure_sign)\.c$}, qr{^common/net/http_client\.c$}],
     qr{^(zlib|zstd)\.h$}     => [qr{^data_processor/(csv|parquet)/}],
 );
 my $banned = qr{\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|system|popen|strtok)\s*\(};

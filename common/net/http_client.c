@@ -4,6 +4,7 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,6 +45,26 @@ struct http_client {
     const struct address_guard *guard;
     struct err refusal; /* of an address; another one may do */
 };
+
+/* libcurl loads GnuTLS for protocols that nobody speaks here; HTTPS is OpenSSL's. GnuTLS asks
+ * the program for this function (its GNUTLS_SKIP_GLOBAL_INIT) before it sets itself up at every
+ * start, of slots too; whoever does need it then has to say gnutls_global_init. */
+int _gnutls_global_init_skip(void);
+
+int _gnutls_global_init_skip(void)
+{
+    return 1;
+}
+
+/* curl_global_init sets OpenSSL up for whatever may come: the names of all algorithms, the
+ * texts of all errors, a configuration file. What was declined before it asks is left out. TLS
+ * works without, but some errors would be told as numbers. */
+void http_client_spare_tls(void)
+{
+    OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
+                            OPENSSL_INIT_NO_ADD_ALL_DIGESTS | OPENSSL_INIT_NO_LOAD_CONFIG,
+                        NULL);
+}
 
 int http_client_global_init(struct err *err)
 {

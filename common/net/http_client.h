@@ -59,6 +59,10 @@ struct http_answer {
 /* Also makes the process ignore SIGPIPE: a broken connection is an error, not a signal. */
 int http_client_global_init(struct err *err);
 
+/* Before anything else of this header, in a process that calls http only and speaks TLS in no
+ * other way: it is then spared what libcurl has OpenSSL load for TLS. */
+void http_client_spare_tls(void);
+
 /* base: "http://127.0.0.1:5000", with or without a trailing slash or a path in front.
  * -E_BAD_VALUE for anything else, and for a user name or password in it. */
 int http_client_new(const char *base, struct http_client **ret, struct err *err);

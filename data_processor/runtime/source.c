@@ -3,6 +3,7 @@
  * this does what they say. */
 #include <assert.h>
 #include <errno.h>
+#include <malloc.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,8 @@ enum {
     PAUSE_MAX_MS = 30000,
     UNREAD_LEASE_MS =
         10000, /* of an attempt whose lease could not be read; until a heartbeat */
-    KNOWN_MAX = 256
+    KNOWN_MAX = 256,
+    REST_MS = 3000
 };
 
 /* An attempt that was claimed here. */
@@ -39,6 +41,7 @@ struct source {
     size_t known_next;
     struct manager aside;   /* for claims while one waits */
     int64_t aside_retry_ms; /* none before this: the manager was away */
+    int64_t worked_ms;      /* when a claim last got something; 0 once at rest */
 };
 
 /* --- the broker --- */
@@ -258,6 +261,18 @@ static int call_claim(struct source *src, struct manager *m, const struct hints_
     return rc;
 }
 
+/* What a crowd of tasks took and freed goes back to the system once there have been none for a
+ * while. */
+static void rest_when_idle(struct source *src, int got, int64_t now_ms)
+{
+    if (got > 0) {
+        src->worked_ms = now_ms;
+    } else if (src->worked_ms && now_ms - src->worked_ms >= REST_MS) {
+        malloc_trim(0);
+        src->worked_ms = 0;
+    }
+}
+
 /* True when it was answered; if not, *ret_retry_ms is when to try again. */
 static bool claim_from(struct source *src, struct manager *m, const struct hints_plan *plan,
                        int64_t *ret_retry_ms)
@@ -269,11 +284,13 @@ static bool claim_from(struct source *src, struct manager *m, const struct hints
         log_error("claim.refused", LOG_S("error", err.text));
     else if (rc == -E_NO_MEMORY)
         log_error("claim.failed", LOG_S("error", err.text));
-    if (rc)
+    if (rc) {
         *ret_retry_ms = clock_mono_ms() + 20 + manager_pause_ms(m, PAUSE_MAX_MS);
-    else
-        ack_oldest(src, hints_claimed(&src->hints, plan->limit, got));
-    return rc == 0;
+        return false;
+    }
+    rest_when_idle(src, got, clock_mono_ms());
+    ack_oldest(src, hints_claimed(&src->hints, plan->limit, got));
+    return true;
 }
 
 /* While a claim waits, which goes on: what the manager is asked for twice may be twice as much

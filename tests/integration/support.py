@@ -176,12 +176,20 @@ class Program:
             raise AssertionError(f"{self.name}: {found.group(0)}\n{self.log()[-6000:]}")
 
 
-def peak_memory(pid):
-    """VmHWM in bytes."""
+def memory_figure(pid, name):
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
+        if line.startswith(name + ":"):
             return int(line.split()[1]) * 1024
-    raise AssertionError(f"process {pid} has no VmHWM")
+    raise AssertionError(f"process {pid} has no {name}")
+
+
+def peak_memory(pid):
+    """Of what was resident at any time, in bytes."""
+    return memory_figure(pid, "VmHWM")
+
+
+def resident_memory(pid):
+    return memory_figure(pid, "VmRSS")
 
 
 def children(pid):

@@ -1,8 +1,10 @@
 """Bulk submit: POST /v1/tasks with one task a line, one outcome a line."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
-from support import Case, HandWorker, Manager, main
+from support import (SANITIZED, Case, HandWorker, Manager, main, peak_memory, resident_memory,
+                     wait_until)
 
 
 class Bulk(Case):
@@ -87,6 +89,20 @@ class Bulk(Case):
         outcomes = self.outcomes(b"\n".join([task] * 8), manager=manager)
         self.assertEqual([o.get("status") for o in outcomes], [None] * 5 + [429] * 3)
         self.assertEqual(len(manager.tasks()), 5)
+
+    def test_memory_that_a_crowd_took_goes_back_when_it_has_left(self):
+        if SANITIZED:
+            self.skipTest("a sanitizer keeps memory that was freed")
+        self.outcomes(self.task())
+        pid, body = self.manager.pid, self.task() + b"\n"
+        start = resident_memory(pid)
+        with ThreadPoolExecutor(4) as crowd:
+            answers = list(crowd.map(self.post, [body * 5000] * 8))
+        self.assertEqual([answer.status for answer in answers], [200] * 8)
+        left, peak = (found - start for found in (resident_memory(pid), peak_memory(pid)))
+        self.assertGreater(peak, 8_000_000)  # or there is nothing to give back
+        enough = start + max(left / 2, peak / 4)  # the latter if it has begun to go already
+        wait_until(lambda: resident_memory(pid) < enough, "memory to be given back")
 
     def test_what_is_no_list_of_lines(self):
         self.assertEqual(self.outcomes(b""), [])

@@ -169,6 +169,12 @@ class Settings(Case):
                 done = run(program, "--version", cwd=self.folder)
                 self.assertRegex(done.stdout.decode(), rf"^{program} \d+\.\d+\.\d+\n$")
 
+    def test_a_library_that_comes_along_unused_does_not_set_itself_up(self):
+        for program in ("data_processor", "taskctl"):  # libmicrohttpd does it for the manager
+            with self.subTest(program):
+                done = run(program, "--version", cwd=self.folder, GNUTLS_DEBUG_LEVEL=2)
+                self.assertEqual((done.returncode, done.stderr), (0, b""))
+
     def test_a_port_that_is_taken_ends_with_111_and_a_sentence(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             address = "127.0.0.1:%d" % taken.getsockname()[1]

@@ -7,10 +7,11 @@ import time
 import servers
 from report import table  # of the CSV benchmark
 from servers import Failed, wait_until
-from systems import NOOP
+from systems import NOOP, SLOTS
 from tables import rounds_text
 
-MANY_WAITING = 100_000
+BUSY_SPELL, MANY_WAITING = 10_000, 100_000
+SETTLE_S, SETTLE_MAX_S, STEADY_BYTES = 12, 60, 64 << 10
 FEW, MANY = 1_000, 1_000_000
 GROWTH = [{"workers": 1, "slots": slots} for slots in (1, 2, 4, 8)] + [{"workers": workers, "slots": 2}
                                                                       for workers in (2, 4)]
@@ -24,46 +25,63 @@ def megabytes(size):
 # --- memory -------------------------------------------------------------------------------------
 
 
-def settled(system, pids):
-    """The resident memory once it has stopped to change (or after a while)."""
-    until, last = time.monotonic() + 10, None
+def settled(pids):
+    """The processes' memory once their resident part has stayed as it is for longer than the manager's trim takes to
+    come round (reaper.c), or after a while."""
+    until, since, last = time.monotonic() + SETTLE_MAX_S, time.monotonic(), None
     while True:
-        found = [servers.resident_bytes(pid) for pid in pids]
-        if found == last or time.monotonic() > until:
+        found = [servers.memory_of(pid) for pid in pids]
+        moved = last is None or any(abs(now[0] - then[0]) > STEADY_BYTES for now, then in zip(found, last))
+        if moved:
+            since, last = time.monotonic(), found
+        if time.monotonic() > min(since + SETTLE_S, until):
             return found
-        last = found
-        time.sleep(1)
+        time.sleep(0.5)
+
+
+def processes(system):
+    """The manager, the worker, and of one slot the keeper and the process that runs the job."""
+    worker = system.workers[0]
+    worker.wait_log("worker.ready")
+    family = servers.family([worker.pid])
+    keeper = next(pid for pid, fields in family.items() if int(fields[1]) == worker.pid)
+    job = next(pid for pid, fields in family.items() if int(fields[1]) == keeper)
+    return [system.manager.pid, worker.pid, keeper, job]
 
 
 def memory_of(bench, system):
     with bench.running(system):
-        system.start_workers()
-        worker = system.workers[0].pid
-        slots = wait_until(lambda: [pid for pid in servers.family([worker]) if pid != worker], "the worker's slots")
-        pids = [system.manager.pid, worker, slots[0]]
-        system.submit(1)
-        system.wait_done(1)
-        stages = {"idle": settled(system, pids)}
-        busy = len(slots) // 2  # a slot is two processes: the keeper, and the one that works
-        system.submit(busy, task=dict(NOOP, params={"sleep_ms": 3_600_000}))
-        wait_until(lambda: system.count("state = 1") == busy, "the slots to be busy")
-        stages["slots busy"] = settled(system, pids)
+        system.start_workers(slots=SLOTS)
+        pids = processes(system)
+        stages = {"just started": settled(pids)}
+        system.submit(BUSY_SPELL)
+        system.wait_done(BUSY_SPELL)
+        stages[f"idle after {BUSY_SPELL:,} tasks"] = settled(pids)
+        system.submit(SLOTS, task=dict(NOOP, params={"sleep_ms": 3_600_000}))
+        wait_until(lambda: system.count("state = 1") == SLOTS, "the slots to be busy")
         system.submit(MANY_WAITING)
-        wait_until(lambda: b'"rows": 0' in (ready := system.request("GET", "/readyz")[1]) or b'"rows":0' in ready,
-                   "the outbox to be empty", 600, 0.5)
+        wait_until(lambda: system.sql.rows("SELECT COUNT(*) FROM outbox") == [["0"]], "the outbox to be empty", 600, 0.5)
         if system.count("state = 0") != MANY_WAITING:
             raise Failed(f"{system.name}: {system.count('state = 0')} of {MANY_WAITING} tasks wait")
-        stages[f"{MANY_WAITING:,} waiting"] = settled(system, pids)
+        stages[f"slots busy, {MANY_WAITING:,} wait"] = settled(pids)
+        bench.say(f"{system.name}: " + "; ".join(
+            f"{stage} " + ", ".join(cell(found) for found in row) for stage, row in stages.items()))
     return stages
 
 
+def cell(found):
+    return " / ".join(map(megabytes, found))
+
+
 def memory(bench, systems):
-    rows, figures = [["VmRSS, MB", "manager", "worker", "each of its slots"]], {}
+    rows, figures = [["resident / PSS / private, MB", "manager", "worker", "keeper of a slot", "its job's process"]], {}
     for system in systems:
         figures[system.name] = memory_of(bench, system(bench))
-        rows += [[f"{system.name}: {stage}", *map(megabytes, found)] for stage, found in figures[system.name].items()]
-    return ["Memory: a manager and a worker with two slots, idle, with two long tasks running, and with "
-            f"{MANY_WAITING:,} more waiting:", "", *table(rows)], figures
+        rows += [[f"{system.name}: {stage}", *map(cell, found)] for stage, found in figures[system.name].items()]
+    return [f"Memory: a manager and a worker with {SLOTS} slots when they have started, when they have nothing left to "
+            f"do, and with {SLOTS} long tasks running and {MANY_WAITING:,} more waiting. Of a page that n processes share, "
+            "PSS counts the nth part:", "",
+            *table(rows)], figures
 
 
 # --- growth -------------------------------------------------------------------------------------

@@ -86,25 +86,25 @@ def cpu_seconds(roots):
     return sum(int(field) for fields in family(roots).values() for field in fields[11:15]) / TICKS
 
 
+def memory_of(pid):
+    """(resident, PSS, private) in bytes. A page that n processes share counts as its nth part in PSS."""
+    kilobytes = {}
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]:
+        name, value = line.split()[:2]
+        kilobytes[name] = int(value)
+    private = kilobytes["Private_Clean:"] + kilobytes["Private_Dirty:"]
+    return tuple(1024 * size for size in (kilobytes["Rss:"], kilobytes["Pss:"], private))
+
+
 def memory_bytes(roots):
-    """Resident memory; a page that n processes share counts for each as its nth part (PSS)."""
+    """PSS of the processes and all that descend from them."""
     total = 0
     for pid in family(roots):
         try:
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
-                if line.startswith("Pss:"):
-                    total += int(line.split()[1]) * 1024
+            total += memory_of(pid)[1]
         except (FileNotFoundError, ProcessLookupError):
             pass
     return total
-
-
-def resident_bytes(pid):
-    """VmRSS of one process."""
-    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) * 1024
-    raise Failed(f"process {pid} has no VmRSS")
 
 
 # --- programs -----------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 /* store_sqlite_faults.c - what SQLite's files go through: a second process, kill -9 in the
- * middle of a storm of writes, a full disk, and requests that fail beside others that do not.
- */
+ * middle of a storm of writes, a full disk, requests that fail beside others that do not, and
+ * a crowd. */
 #include <ftw.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,7 +19,10 @@
 
 #include <cmocka.h>
 
+#include "clock.h"
 #include "store.h"
+
+enum { PATIENCE_MS = 30000 };
 
 struct place {
     char dir[128], url[192];
@@ -327,6 +331,33 @@ static void a_request_that_fails_undoes_only_itself(void **state)
     store_close(s);
 }
 
+/* -- a crowd that has left -- */
+
+enum { CROWD = 40, CROWD_EACH = 250 };
+
+static void pages_that_a_crowd_needed_are_given_back_when_it_has_left(void **state)
+{
+    static struct submission items[CROWD_EACH];
+    static struct submit_result results[CROWD_EACH];
+    struct store *s = open_it(*state);
+    const int64_t until_ms = clock_mono_ms() + PATIENCE_MS;
+
+    assert_non_null(s);
+    int64_t before = sqlite3_memory_used();
+    for (int i = 0; i < CROWD; i++) {
+        for (int k = 0; k < CROWD_EACH; k++)
+            items[k] = a_submission();
+        assert_int_equal(store_submit(s, items, CROWD_EACH, true, results, NULL), 0);
+    }
+    int64_t busy = sqlite3_memory_used();
+    assert_true(busy > before + (1 << 20)); /* or there is nothing to give back */
+    while (sqlite3_memory_used() > before + (busy - before) / 4) {
+        assert_true(clock_mono_ms() < until_ms);
+        poll(NULL, 0, 10);
+    }
+    store_close(s);
+}
+
 #define with_place(test) cmocka_unit_test_setup_teardown(test, place_make, place_remove)
 
 int main(void)
@@ -336,6 +367,7 @@ int main(void)
         with_place(every_submit_that_returned_survives_kill_9),
         with_place(a_full_disk_is_told_and_the_store_recovers),
         with_place(a_request_that_fails_undoes_only_itself),
+        with_place(pages_that_a_crowd_needed_are_given_back_when_it_has_left),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

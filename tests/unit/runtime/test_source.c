@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "broker_impl.h"
+#include "clock.h"
 #include "fake_manager.h"
 #include "http_client.h"
 #include "threads.h"
@@ -110,7 +111,7 @@ static const struct broker_ops fake_ops = {.name = "fake",
                                            .ack = fake_ack,
                                            .is_up = fake_is_up};
 
-static int setup(void **state)
+static int setup_polling(void **state, int64_t poll_ms)
 {
     struct bench *b = calloc(1, sizeof *b);
 
@@ -126,7 +127,7 @@ static int setup(void **state)
                                           .queues = {"default"},
                                           .queue_count = 1,
                                           .slots = 2,
-                                          .poll_ms = 3600000};
+                                          .poll_ms = poll_ms};
     assert_int_equal(board_open(&b->board, 3000, NULL), 0);
     b->service =
         (struct service){.options = &b->options, .board = &b->board, .broker = &b->broker.base};
@@ -136,6 +137,16 @@ static int setup(void **state)
     assert_int_equal(pthread_create(&b->thread, NULL, source_run, &b->service), 0);
     *state = b;
     return 0;
+}
+
+static int setup(void **state)
+{
+    return setup_polling(state, 3600000);
+}
+
+static int setup_idle(void **state)
+{
+    return setup_polling(state, 200);
 }
 
 static int teardown(void **state)
@@ -247,6 +258,52 @@ static void a_hint_is_kept_while_claims_fail(void **state)
     assert_int_equal(wait_ack(b), 1);
 }
 
+enum { BLOCKS = 8000, BLOCK_BYTES = 2000 };
+
+static size_t resident_bytes(void)
+{
+    FILE *in = fopen("/proc/self/statm", "re");
+    unsigned long all = 0, resident = 0;
+
+    assert_non_null(in);
+    assert_int_equal(fscanf(in, "%lu %lu", &all, &resident), 2);
+    fclose(in);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* The last block stays, so that what is free lies in the middle and no free() gives it back. */
+static void *leave_free_memory(void)
+{
+    static char *blocks[BLOCKS];
+
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = malloc(BLOCK_BYTES);
+        assert_non_null(blocks[i]);
+        memset(blocks[i], 1, BLOCK_BYTES);
+    }
+    for (size_t i = 0; i < BLOCKS - 1; i++)
+        free(blocks[i]);
+    return blocks[BLOCKS - 1];
+}
+
+static void memory_that_is_free_goes_back_once_there_is_no_work_for_a_while(void **state)
+{
+    struct bench *b = *state;
+    const int64_t until_ms = clock_mono_ms() + PATIENCE_MS;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* it keeps what was freed */
+#endif
+    void *last = leave_free_memory();
+    size_t before = resident_bytes();
+    send_hint(b);
+    assert_int_equal(wait_ack(b), 1);
+    while (resident_bytes() > before - BLOCKS * BLOCK_BYTES / 2) {
+        assert_true(clock_mono_ms() < until_ms);
+        poll(NULL, 0, 20);
+    }
+    free(last);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -258,6 +315,9 @@ int main(void)
             teardown),
         cmocka_unit_test_setup_teardown(another_try_at_a_known_task_is_asked_for, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            memory_that_is_free_goes_back_once_there_is_no_work_for_a_while, setup_idle,
+            teardown),
     };
 
     assert_int_equal(http_client_global_init(NULL), 0);
