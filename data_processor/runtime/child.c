@@ -98,11 +98,15 @@ static struct cost cost_now(void)
     return total;
 }
 
-/* The peak is reset and read through proc(5), which costs more than a short attempt. It cannot
+/* Between two attempts nothing is done but to wait and to read a line: what the end of one has
+ * found is the start of the next.
+ *
+ * The peak is reset and read through proc(5), which costs more than a short attempt. It cannot
  * rise without a page fault: after an attempt that had none, it need be neither, until one
  * comes. */
 static struct {
-    bool is_settled;
+    bool has_cost, is_settled;
+    struct cost cost;
     int64_t faults; /* when the peak was last reset or read */
     int64_t peak_bytes;
 } known;
@@ -110,7 +114,7 @@ static struct {
 static struct meter meter_start(void)
 {
     static int fd = -1;
-    const struct cost now = cost_now();
+    const struct cost now = known.has_cost ? known.cost : cost_now();
 
     if (!known.is_settled || now.faults != known.faults) {
         if (fd < 0)
@@ -127,6 +131,8 @@ static struct attempt_usage meter_read(const struct meter *m)
 {
     const struct cost now = cost_now();
 
+    known.cost = now;
+    known.has_cost = true;
     if (!known.is_settled || now.faults != known.faults) {
         known.peak_bytes = job_peak_rss_bytes();
         known.is_settled = now.faults == known.faults;

@@ -225,6 +225,8 @@ static bool read_all(struct slot *s)
                 return false;
             }
         }
+        if (s->in.is_drained)
+            return true; /* its end, if that is next, poll will tell */
     }
     if (rc == -E_OVERLOAD)
         return true;
