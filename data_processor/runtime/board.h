@@ -25,7 +25,7 @@
 enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_ENDED, HELD__COUNT };
 
 struct held {
-    struct held *next;
+    struct held *next, *before; /* of its phase's list */
     struct work work;
     enum held_phase phase;
     double progress;    /* negative: not known */
@@ -37,14 +37,18 @@ struct held {
     bool refused;         /* the reporter's: the report before this one was refused */
 };
 
+struct held_list {
+    struct held *first, *last;
+    unsigned count;
+};
+
 struct board {
     pthread_mutex_t lock;
-    pthread_cond_t due;   /* for the heartbeat, and for sleepers */
-    pthread_cond_t ended; /* for the reporter */
-    struct held *first;
-    unsigned counts[HELD__COUNT]; /* of each phase */
-    int64_t beat_at_ms;           /* until when the heartbeat waits; INT64_MIN: it does not */
-    int64_t heartbeat_ms;
+    pthread_cond_t due;                  /* for the heartbeat, and for sleepers */
+    pthread_cond_t ended;                /* for the reporter */
+    struct held_list lists[HELD__COUNT]; /* one a phase, each in the order of arrival there */
+    int64_t beat_at_ms; /* until when the heartbeat waits; INT64_MIN: it does not */
+    int64_t heartbeat_ms, batch_wait_ms;
     unsigned idle_slots, ahead;
     int main_fd, source_fd; /* eventfds: readable when there is something new */
     bool source_ended;
@@ -109,7 +113,8 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
 
 /* -- reporter -- */
 
-/* Waits for ENDED attempts and lists up to max, oldest first; 0 when quitting. */
+/* Waits for ENDED attempts and lists up to max, oldest first; 0 when quitting. While more short
+ * work waits for slots, it waits a little (pace.h) for a full batch. */
 size_t board_wait_ended(struct board *b, struct held **ret, size_t max);
 void board_forget(struct board *b, struct held *h);
 

@@ -28,3 +28,8 @@ bool pace_is_stuck(const struct pace *p, unsigned slots, unsigned attempts)
 {
     return attempts * attempt_ms(p) > (double)slots * PACE_STUCK_MS;
 }
+
+bool pace_fills_batch(unsigned ahead, unsigned ended)
+{
+    return ahead * PACE_BATCH_MS >= PACE_BATCH_WORTH * PACE_AHEAD_MS && ended < PACE_BATCH_FULL;
+}

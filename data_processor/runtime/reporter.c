@@ -7,7 +7,7 @@
 #include "log.h"
 #include "threads.h"
 
-enum { BATCH_MAX = 64, CALL_MS = 30000, PAUSE_MAX_MS = 30000 };
+enum { BATCH_MAX = WORKER_BATCH_MAX, CALL_MS = 30000, PAUSE_MAX_MS = 30000 };
 
 struct batch {
     struct held *items[BATCH_MAX];
