@@ -150,7 +150,7 @@ static void set_phase(struct board *b, struct held *h, enum held_phase phase)
 /* May anything be claimed? */
 static unsigned room_of(const struct board *b)
 {
-    unsigned waiting = count_of(b, HELD_WAITING), room = b->idle_slots + b->ahead;
+    unsigned waiting = count_of(b, HELD_WAITING) + b->behind, room = b->idle_slots + b->ahead;
 
     /* Reports that pile up mean a manager that hands out work but takes none back. */
     if (waiting >= room || count_of(b, HELD_ENDED) >= BOARD_REPORTS_MAX)
@@ -199,7 +199,7 @@ static void wait_until(struct board *b, pthread_cond_t *cond, int64_t until_ms)
 static bool is_worth_waiting(const struct board *b)
 {
     return pace_fills_batch(b->ahead, count_of(b, HELD_ENDED)) &&
-           count_of(b, HELD_WAITING) > 0 && !atomic_load(&b->claims_stopped);
+           count_of(b, HELD_WAITING) + b->behind > 0 && !atomic_load(&b->claims_stopped);
 }
 
 /* After anything that may have ended a wait of the reporter's: for the first, or for a batch of
@@ -214,12 +214,13 @@ static void tell_reporter(struct board *b)
 
 /* --- main thread --- */
 
-unsigned board_offer(struct board *b, unsigned idle_slots, unsigned ahead)
+unsigned board_offer(struct board *b, unsigned idle_slots, unsigned behind, unsigned ahead)
 {
     lock(b);
     unsigned waiting = count_of(b, HELD_WAITING);
     bool had_room = room_of(b) > 0;
     b->idle_slots = idle_slots;
+    b->behind = behind;
     b->ahead = ahead;
     tell_reporter(b);
     if (!had_room && room_of(b) > 0)
@@ -248,6 +249,22 @@ struct held *board_take(struct board *b, int64_t now_ms)
     return found;
 }
 
+void board_put_back(struct board *b, struct held *h)
+{
+    struct held_list *l = &b->lists[HELD_WAITING];
+
+    lock(b);
+    assert(h->phase == HELD_RUNNING);
+    unlink_held(b, h);
+    h->phase = HELD_WAITING;
+    h->before = NULL;
+    h->next = l->first;
+    *(l->first ? &l->first->before : &l->last) = h;
+    l->first = h;
+    l->count++;
+    unlock(b);
+}
+
 void board_progress(struct board *b, struct held *h, double fraction)
 {
     lock(b);
@@ -261,6 +278,11 @@ bool board_is_lost(struct board *b, struct held *h, int64_t now_ms)
     bool lost = h->lost = is_lost(h, now_ms);
     unlock(b);
     return lost;
+}
+
+bool board_lost_some(struct board *b)
+{
+    return atomic_exchange(&b->has_lost, false);
 }
 
 int64_t board_next_loss_ms(struct board *b)
@@ -509,6 +531,7 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
                 h->lease_ms = verdict->lease_ms;
         } else {
             h->lost = true;
+            atomic_store(&b->has_lost, true);
             ring(b->main_fd);
         }
         break;

@@ -49,9 +49,10 @@ struct board {
     struct held_list lists[HELD__COUNT]; /* one a phase, each in the order of arrival there */
     int64_t beat_at_ms; /* until when the heartbeat waits; INT64_MIN: it does not */
     int64_t heartbeat_ms, batch_wait_ms;
-    unsigned idle_slots, ahead;
-    int main_fd, source_fd; /* eventfds: readable when there is something new */
+    unsigned idle_slots, behind, ahead; /* as board_offer said */
+    int main_fd, source_fd;             /* eventfds: readable when there is something new */
     bool source_ended;
+    atomic_bool has_lost; /* since the main thread last asked */
     atomic_bool claims_stopped, quit;
 };
 
@@ -63,14 +64,18 @@ void board_close(struct board *b); /* after the other threads have ended */
 
 /* -- main thread -- */
 
-/* Tells how many slots wait for work, and how many attempts may wait for a slot beyond that.
- * How many wait. */
-unsigned board_offer(struct board *b, unsigned idle_slots, unsigned ahead);
+/* Tells how many slots wait for work, how many attempts wait in slots behind others, and how
+ * many may wait there and here. How many wait here. */
+unsigned board_offer(struct board *b, unsigned idle_slots, unsigned behind, unsigned ahead);
 /* The oldest WAITING attempt, now RUNNING; NULL without one. Drops those that were lost. */
 struct held *board_take(struct board *b, int64_t now_ms);
+/* The attempt has not begun after all: WAITING again, before all others. */
+void board_put_back(struct board *b, struct held *h);
 void board_progress(struct board *b, struct held *h, double fraction);
 /* Once true, it stays so. */
 bool board_is_lost(struct board *b, struct held *h, int64_t now_ms);
+/* Has a heartbeat told since the last call that an attempt is lost? */
+bool board_lost_some(struct board *b);
 /* When the first RUNNING attempt will be lost unless renewed; INT64_MAX: none. */
 int64_t board_next_loss_ms(struct board *b);
 /* Hands the attempt and its report (moved) to the reporter. */

@@ -24,6 +24,11 @@ unsigned pace_ahead(const struct pace *p, unsigned slots)
     return ahead < PACE_AHEAD_MAX ? (unsigned)ahead : PACE_AHEAD_MAX;
 }
 
+unsigned pace_slot_ahead(const struct pace *p)
+{
+    return (unsigned)(PACE_SLOT_MS / attempt_ms(p));
+}
+
 bool pace_is_stuck(const struct pace *p, unsigned slots, unsigned attempts)
 {
     return attempts * attempt_ms(p) > (double)slots * PACE_STUCK_MS;

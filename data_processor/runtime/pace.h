@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 enum { PACE_AHEAD_MS = 100, PACE_AHEAD_MAX = 256, PACE_STUCK_MS = 300 };
+enum { PACE_SLOT_MS = 2, PACE_SLOT_STUCK_MS = 10 };
 enum {
     PACE_BATCH_MS = 5,
     PACE_BATCH_FULL = 128, /* more in one transaction hardly makes each cheaper */
@@ -31,6 +32,10 @@ void pace_note(struct pace *p, int64_t ms);
 
 /* Attempts that `slots` slots get through in PACE_AHEAD_MS. */
 unsigned pace_ahead(const struct pace *p, unsigned slots);
+
+/* Attempts that a slot may be handed while it has one under way: what it gets through in
+ * PACE_SLOT_MS. Once it has had one for PACE_SLOT_STUCK_MS, others are to have those behind. */
+unsigned pace_slot_ahead(const struct pace *p);
 
 /* Would `slots` slots take longer than PACE_STUCK_MS for so many attempts, or for ever? */
 bool pace_is_stuck(const struct pace *p, unsigned slots, unsigned attempts);

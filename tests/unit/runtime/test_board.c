@@ -158,6 +158,50 @@ static void the_main_thread_is_rung_for_the_first_that_waits(void **state)
     assert_true(was_rung(b->board.main_fd));
 }
 
+static void what_was_not_begun_after_all_is_the_next_again(void **state)
+{
+    struct bench *b = *state;
+
+    add_many(b, 4);
+    struct held *first = take(b, "0"), *second = take(b, "1");
+    take(b, "2");
+    board_put_back(&b->board, second);
+    board_put_back(&b->board, first);
+    take(b, "0");
+    take(b, "1");
+    take(b, "3");
+}
+
+static void what_waits_in_slots_counts_as_held_ahead(void **state)
+{
+    struct bench *b = *state;
+
+    board_offer(&b->board, 0, 0, 20);
+    assert_int_equal(board_room(&b->board), 20);
+    board_offer(&b->board, 0, 8, 20);
+    assert_int_equal(board_room(&b->board), 12);
+    board_offer(&b->board, 0, 11, 20); /* more than half */
+    assert_int_equal(board_room(&b->board), 0);
+    board_offer(&b->board, 2, 0, 20);
+    assert_int_equal(board_room(&b->board), 22);
+}
+
+static void a_loss_is_told_to_the_main_thread_once(void **state)
+{
+    struct bench *b = *state;
+    const struct heartbeat asked = {.task_id = "0"};
+    const struct heartbeat_verdict kept = {.held = true}, lost = {.held = false};
+
+    add_many(b, 1);
+    struct held *h = take(b, "0");
+    board_renewed(&b->board, &asked, &kept, NOW);
+    assert_false(board_lost_some(&b->board));
+    board_renewed(&b->board, &asked, &lost, NOW);
+    assert_true(board_lost_some(&b->board));
+    assert_false(board_lost_some(&b->board));
+    assert_true(board_is_lost(&b->board, h, NOW));
+}
+
 /* --- batches --- */
 
 static void *report(void *arg)
@@ -174,7 +218,7 @@ static void *report(void *arg)
 static void begin_report(struct bench *b)
 {
     b->board.batch_wait_ms = LONG_MS;
-    board_offer(&b->board, 0, PACE_AHEAD_MAX);
+    board_offer(&b->board, 0, 0, PACE_AHEAD_MAX);
     b->has_reporter = pthread_create(&b->reporter, NULL, report, b) == 0;
     assert_true(b->has_reporter);
 }
@@ -208,6 +252,23 @@ static void it_does_not_wait_when_slots_run_dry(void **state)
     expect_report(b, 1);
 }
 
+static void what_waits_in_slots_is_worth_waiting_for(void **state)
+{
+    struct bench *b = *state;
+
+    struct report r = {.outcome = ATTEMPT_DONE};
+
+    add_many(b, 3);
+    begin_report(b);
+    end_next(b);
+    board_offer(&b->board, 0, 1, PACE_AHEAD_MAX);
+    struct held *h = take(b, "1");
+    take(b, "2");
+    board_end(&b->board, h, &r);
+    board_offer(&b->board, 0, 0, PACE_AHEAD_MAX);
+    expect_report(b, 2);
+}
+
 static void it_does_not_wait_for_what_is_long(void **state)
 {
     struct bench *b = *state;
@@ -215,7 +276,7 @@ static void it_does_not_wait_for_what_is_long(void **state)
     add_many(b, 2);
     begin_report(b);
     end_next(b);
-    board_offer(&b->board, 0, 4); /* 50 ms each, of two slots */
+    board_offer(&b->board, 0, 0, 4); /* 50 ms each, of two slots */
     expect_report(b, 1);
 }
 
@@ -235,7 +296,7 @@ static void it_waits_only_for_a_while(void **state)
     struct bench *b = *state;
 
     add_many(b, 2);
-    board_offer(&b->board, 0, PACE_AHEAD_MAX);
+    board_offer(&b->board, 0, 0, PACE_AHEAD_MAX);
     end_next(b);
     report(b);
     assert_int_equal(b->count, 1);
@@ -251,8 +312,12 @@ int main(void)
         test(what_was_lost_while_it_waited_is_dropped),
         test(every_phase_is_in_the_heartbeats),
         test(the_main_thread_is_rung_for_the_first_that_waits),
+        test(what_was_not_begun_after_all_is_the_next_again),
+        test(what_waits_in_slots_counts_as_held_ahead),
+        test(a_loss_is_told_to_the_main_thread_once),
         test(what_has_ended_waits_for_a_full_batch_while_short_work_waits),
         test(it_does_not_wait_when_slots_run_dry),
+        test(what_waits_in_slots_is_worth_waiting_for),
         test(it_does_not_wait_for_what_is_long),
         test(it_does_not_wait_once_the_worker_stops),
         test(it_waits_only_for_a_while),
