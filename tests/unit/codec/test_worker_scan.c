@@ -41,10 +41,12 @@ static char *read_claim(const char *text, size_t len, int *ret_rc)
     *ret_rc = work_list_decode(text, len, &items, &count, NULL);
     if (*ret_rc)
         return NULL;
-    again = calloc(count + 1, 4096);
+    const size_t size = (count + 1) * 4096;
+    again = calloc(1, size);
     for (size_t i = 0; i < count; i++) {
         char *one = work_encode(&items[i].work);
-        used += (size_t)sprintf(again + used, "%d %s\n", items[i].fault.code, one);
+        used +=
+            (size_t)snprintf(again + used, size - used, "%d %s\n", items[i].fault.code, one);
         free(one);
         work_release(&items[i].work);
     }

@@ -123,7 +123,7 @@ static void what_was_lost_while_it_waited_is_dropped(void **state)
 
     add_many(b, 3);
     board_renewed(&b->board, &asked, &lost, NOW);
-    strcpy(asked.task_id, "2");
+    snprintf(asked.task_id, sizeof asked.task_id, "2");
     board_renewed(&b->board, &asked, &lost, NOW);
     take(b, "1");
     assert_null(board_take(&b->board, NOW));
