@@ -38,11 +38,6 @@ static inline bool ticket_withdraw(struct tickets *t, uint64_t number)
     return atomic_compare_exchange_strong(&t->of[number % TICKETS_MAX], &offered, 0);
 }
 
-static inline bool ticket_is_begun(const struct tickets *t, uint64_t number)
-{
-    return atomic_load(&t->of[number % TICKETS_MAX]) == 2 * number + 1;
-}
-
 /* -- the slot -- */
 
 /* Maps what the fd holds; NULL when that is no such memory. */

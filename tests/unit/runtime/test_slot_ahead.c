@@ -1,6 +1,7 @@
 /* test_slot_ahead.c - attempts that a slot is handed while it has one under way: begun in
  * order, or taken back; never run when they were taken back, never blamed for the one before
  * them. */
+#include <fcntl.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -184,12 +185,17 @@ static void expect_returned(const struct tried *a)
     assert_int_equal(a->returned, 1);
 }
 
+static bool is_begun(const struct bench *b, uint64_t line)
+{
+    return atomic_load(&b->slot.tickets->of[line % TICKETS_MAX]) == 2 * line + 1;
+}
+
 /* The child has begun the last line that it was sent; nothing it says is read meanwhile. */
 static void wait_until_begun(struct bench *b)
 {
     const struct timespec pause = {0, 1000000};
 
-    wait_for(ticket_is_begun(b->slot.tickets, b->slot.lines), nanosleep(&pause, NULL));
+    wait_for(is_begun(b, b->slot.lines), nanosleep(&pause, NULL));
 }
 
 /* --- in order --- */
@@ -226,6 +232,27 @@ static void the_time_of_an_attempt_begins_when_it_does(void **state)
     expect_done(second); /* it waited for longer than it may run */
     assert_int_equal(third->report.error.class, ERROR_TIMEOUT);
     assert_true(third->report.usage.wall_ms >= 150 && third->report.usage.wall_ms < 1500);
+}
+
+/* As where the system has no memory to share. */
+static void a_slot_without_tickets_is_handed_one_at_a_time(void **state)
+{
+    struct bench *b = *state;
+    char path[96];
+
+    snprintf(path, sizeof path, "%s/script", b->root);
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0700);
+    assert_true(fd >= 0);
+    dprintf(fd, "#!/bin/sh\nexec 4>&-\nexec '%s' \"$@\"\n", PROGRAM);
+    close(fd);
+    b->options.program = path;
+    make_ready(b);
+    assert_int_equal(slot_room(&b->slot), 1);
+    struct tried *first = hand(b, "{}", 0);
+    assert_int_equal(slot_room(&b->slot), 0);
+    turn_until(b, first->ended);
+    expect_done(first);
+    assert_int_equal(slot_room(&b->slot), 1);
 }
 
 /* --- taken back --- */
@@ -352,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(attempts_are_begun_one_after_the_other),
         test(the_time_of_an_attempt_begins_when_it_does),
+        test(a_slot_without_tickets_is_handed_one_at_a_time),
         test(what_has_not_begun_can_be_taken_back_and_is_not_run),
         test(taking_back_leaves_the_slot_as_it_was),
         test(what_has_begun_cannot_be_taken_back),
