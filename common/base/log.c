@@ -58,15 +58,20 @@ bool log_is_on(enum log_level level)
     return level >= setup.level;
 }
 
-static void line_add(struct line *l, const char *text)
+static void line_add_bytes(struct line *l, const char *bytes, size_t len)
 {
     /* Keeps room for the closing `"}` and the line end. */
-    size_t room = sizeof l->text - 4 - l->len, len = strlen(text);
+    size_t room = sizeof l->text - 4 - l->len;
 
     if (len > room)
         len = room;
-    memcpy(l->text + l->len, text, len);
+    memcpy(l->text + l->len, bytes, len);
     l->len += len;
+}
+
+static void line_add(struct line *l, const char *text)
+{
+    line_add_bytes(l, text, strlen(text));
 }
 
 static void line_add_escaped(struct line *l, const char *text)
@@ -75,12 +80,13 @@ static void line_add_escaped(struct line *l, const char *text)
         unsigned char c = (unsigned char)*text;
         char out[8];
         if (c == '"' || c == '\\')
-            snprintf(out, sizeof out, "\\%c", c);
-        else if (c < 0x20 || c == 0x7F)
+            line_add(l, "\\");
+        if (c < 0x20 || c == 0x7F) {
             snprintf(out, sizeof out, "\\u%04x", c);
-        else
-            snprintf(out, sizeof out, "%c", c);
-        line_add(l, out);
+            line_add(l, out);
+        } else {
+            line_add_bytes(l, text, 1);
+        }
     }
 }
 
@@ -112,9 +118,10 @@ static void line_add_field(struct line *l, const struct log_field *f)
 
 void log_write(enum log_level level, const char *event, const struct log_field *fields)
 {
-    struct line l = {.len = 0};
+    struct line l;
     char when[CLOCK_TEXT_MAX], head[256];
 
+    l.len = 0; /* the rest is written before it is read */
     clock_format(clock_wall_ms(), when);
     if (setup.format == LOG_JSON) {
         snprintf(head, sizeof head, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\"", when,

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "pace.h"
 
 enum {
     PAUSE_MIN_MS = 20, /* between heartbeats, however short a lease may be */
@@ -35,6 +36,7 @@ int board_open(struct board *b, int64_t heartbeat_ms, struct err *err)
 {
     memset(b, 0, sizeof *b);
     b->heartbeat_ms = heartbeat_ms;
+    b->batch_wait_ms = PACE_BATCH_MS;
     b->main_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->source_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->due);
@@ -66,13 +68,19 @@ static void held_free(struct held *h)
     free(h);
 }
 
+static void free_list(struct held *h)
+{
+    while (h) {
+        struct held *next = h->next;
+        held_free(h);
+        h = next;
+    }
+}
+
 void board_close(struct board *b)
 {
-    while (b->first) {
-        struct held *h = b->first;
-        b->first = h->next;
-        held_free(h);
-    }
+    for (int phase = 0; phase < HELD__COUNT; phase++)
+        free_list(b->lists[phase].first);
     close(b->main_fd);
     close(b->source_fd);
     pthread_cond_destroy(&b->due);
@@ -101,20 +109,51 @@ static void unlock(struct board *b)
     pthread_mutex_unlock(&b->lock);
 }
 
+static unsigned count_of(const struct board *b, enum held_phase phase)
+{
+    return b->lists[phase].count;
+}
+
+static bool is_empty(const struct board *b)
+{
+    return !count_of(b, HELD_WAITING) && !count_of(b, HELD_RUNNING) && !count_of(b, HELD_ENDED);
+}
+
+static void link_last(struct board *b, struct held *h)
+{
+    struct held_list *l = &b->lists[h->phase];
+
+    h->before = l->last;
+    h->next = NULL;
+    *(l->last ? &l->last->next : &l->first) = h;
+    l->last = h;
+    l->count++;
+}
+
+static void unlink_held(struct board *b, struct held *h)
+{
+    struct held_list *l = &b->lists[h->phase];
+
+    assert(l->count > 0);
+    *(h->before ? &h->before->next : &l->first) = h->next;
+    *(h->next ? &h->next->before : &l->last) = h->before;
+    l->count--;
+}
+
 static void set_phase(struct board *b, struct held *h, enum held_phase phase)
 {
-    b->counts[h->phase]--;
-    b->counts[phase]++;
+    unlink_held(b, h);
     h->phase = phase;
+    link_last(b, h);
 }
 
 /* May anything be claimed? */
 static unsigned room_of(const struct board *b)
 {
-    unsigned waiting = b->counts[HELD_WAITING], room = b->idle_slots + b->ahead;
+    unsigned waiting = count_of(b, HELD_WAITING) + b->behind, room = b->idle_slots + b->ahead;
 
     /* Reports that pile up mean a manager that hands out work but takes none back. */
-    if (waiting >= room || b->counts[HELD_ENDED] >= BOARD_REPORTS_MAX)
+    if (waiting >= room || count_of(b, HELD_ENDED) >= BOARD_REPORTS_MAX)
         return 0;
     if (b->idle_slots == 0 && waiting > b->ahead / 2)
         return 0;
@@ -124,17 +163,11 @@ static unsigned room_of(const struct board *b)
 /* Whoever waits for what this changes is told, and only then: it happens once an attempt. */
 static void unlink_and_free(struct board *b, struct held *h)
 {
-    struct held **at = &b->first;
     bool had_room = room_of(b) > 0;
 
-    while (*at != h) {
-        assert(*at);
-        at = &(*at)->next;
-    }
-    *at = h->next;
-    b->counts[h->phase]--;
+    unlink_held(b, h);
     held_free(h);
-    if (!b->first)
+    if (is_empty(b))
         ring(b->main_fd);
     if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
@@ -155,22 +188,41 @@ static bool is_lost(const struct held *h, int64_t now_ms)
     return h->lost || now_ms >= loss_at(h);
 }
 
-static void wait_until(struct board *b, int64_t until_ms)
+static void wait_until(struct board *b, pthread_cond_t *cond, int64_t until_ms)
 {
     struct timespec at = {until_ms / 1000, until_ms % 1000 * 1000000};
 
-    pthread_cond_timedwait(&b->due, &b->lock, &at);
+    pthread_cond_timedwait(cond, &b->lock, &at);
+}
+
+/* Slots that run dry want the next claim, and a worker that stops wants to be rid of it all. */
+static bool is_worth_waiting(const struct board *b)
+{
+    return pace_fills_batch(b->ahead, count_of(b, HELD_ENDED)) &&
+           count_of(b, HELD_WAITING) + b->behind > 0 && !atomic_load(&b->claims_stopped);
+}
+
+/* After anything that may have ended a wait of the reporter's: for the first, or for a batch of
+ * it. Waking it for each would cost more than a short attempt. */
+static void tell_reporter(struct board *b)
+{
+    unsigned ended = count_of(b, HELD_ENDED);
+
+    if (ended == 1 || (ended > 1 && !is_worth_waiting(b)))
+        pthread_cond_signal(&b->ended);
 }
 
 /* --- main thread --- */
 
-unsigned board_offer(struct board *b, unsigned idle_slots, unsigned ahead)
+unsigned board_offer(struct board *b, unsigned idle_slots, unsigned behind, unsigned ahead)
 {
     lock(b);
-    unsigned waiting = b->counts[HELD_WAITING];
+    unsigned waiting = count_of(b, HELD_WAITING);
     bool had_room = room_of(b) > 0;
     b->idle_slots = idle_slots;
+    b->behind = behind;
     b->ahead = ahead;
+    tell_reporter(b);
     if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
     unlock(b);
@@ -183,23 +235,34 @@ struct held *board_take(struct board *b, int64_t now_ms)
 
     lock(b);
     bool had_room = room_of(b) > 0;
-    for (struct held *h = b->first, *next; h && !found; h = next) {
-        next = h->next;
-        if (h->phase != HELD_WAITING)
-            continue;
-        if (is_lost(h, now_ms)) {
-            unlink_and_free(b, h);
-            continue;
-        }
-        set_phase(b, h, HELD_RUNNING);
+    while ((found = b->lists[HELD_WAITING].first) != NULL && is_lost(found, now_ms))
+        unlink_and_free(b, found);
+    if (found) {
+        set_phase(b, found, HELD_RUNNING);
         if (b->idle_slots > 0)
             b->idle_slots--;
-        found = h;
     }
+    tell_reporter(b);
     if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
     unlock(b);
     return found;
+}
+
+void board_put_back(struct board *b, struct held *h)
+{
+    struct held_list *l = &b->lists[HELD_WAITING];
+
+    lock(b);
+    assert(h->phase == HELD_RUNNING);
+    unlink_held(b, h);
+    h->phase = HELD_WAITING;
+    h->before = NULL;
+    h->next = l->first;
+    *(l->first ? &l->first->before : &l->last) = h;
+    l->first = h;
+    l->count++;
+    unlock(b);
 }
 
 void board_progress(struct board *b, struct held *h, double fraction)
@@ -217,13 +280,18 @@ bool board_is_lost(struct board *b, struct held *h, int64_t now_ms)
     return lost;
 }
 
+bool board_lost_some(struct board *b)
+{
+    return atomic_exchange(&b->has_lost, false);
+}
+
 int64_t board_next_loss_ms(struct board *b)
 {
     int64_t least = INT64_MAX;
 
     lock(b);
-    for (const struct held *h = b->first; h; h = h->next) {
-        if (h->phase == HELD_RUNNING && !h->lost && loss_at(h) < least)
+    for (const struct held *h = b->lists[HELD_RUNNING].first; h; h = h->next) {
+        if (!h->lost && loss_at(h) < least)
             least = loss_at(h);
     }
     unlock(b);
@@ -237,7 +305,7 @@ void board_end(struct board *b, struct held *h, struct report *report_take)
     set_phase(b, h, HELD_ENDED);
     h->report = *report_take;
     memset(report_take, 0, sizeof *report_take);
-    pthread_cond_signal(&b->ended);
+    tell_reporter(b);
     unlock(b);
 }
 
@@ -247,22 +315,25 @@ void board_abandon(struct board *b, struct held *h)
     assert(h->phase == HELD_RUNNING && h->lost);
     set_phase(b, h, HELD_ENDED);
     h->abandoned = true;
-    pthread_cond_signal(&b->ended);
+    tell_reporter(b);
     unlock(b);
 }
 
 bool board_is_settled(struct board *b)
 {
     lock(b);
-    bool settled = b->first == NULL && b->source_ended;
+    bool settled = is_empty(b) && b->source_ended;
     unlock(b);
     return settled;
 }
 
 void board_stop_claims(struct board *b)
 {
+    lock(b);
     atomic_store(&b->claims_stopped, true);
     ring(b->source_fd);
+    tell_reporter(b);
+    unlock(b);
 }
 
 void board_quit(struct board *b)
@@ -312,17 +383,15 @@ static int64_t pause_of(const struct board *b, const struct held *h)
     return pause > PAUSE_MIN_MS ? pause : PAUSE_MIN_MS;
 }
 
+/* The main thread is told of the first that waits: it takes what slots can do of all there
+ * are, and slots bring it back for the others. */
 static void append(struct board *b, struct held *h)
 {
     lock(b);
-    struct held **at = &b->first;
-    while (*at)
-        at = &(*at)->next;
-    *at = h;
-    b->counts[h->phase]++;
-    ring(b->main_fd);
-    if (h->phase == HELD_ENDED)
-        pthread_cond_signal(&b->ended);
+    if (h->phase == HELD_WAITING && count_of(b, HELD_WAITING) == 0)
+        ring(b->main_fd);
+    link_last(b, h);
+    tell_reporter(b);
     if (h->renewed_ms + pause_of(b, h) < b->beat_at_ms)
         pthread_cond_broadcast(&b->due);
     unlock(b);
@@ -364,12 +433,23 @@ void board_end_source(struct board *b)
 
 /* --- heartbeat --- */
 
+static struct held *next_held(const struct board *b, const struct held *h)
+{
+    int phase = h ? (int)h->phase + 1 : 0;
+
+    if (h && h->next)
+        return h->next;
+    while (phase < HELD__COUNT && !b->lists[phase].first)
+        phase++;
+    return phase < HELD__COUNT ? b->lists[phase].first : NULL;
+}
+
 int64_t board_pause_max_ms(struct board *b)
 {
     int64_t least = INT64_MAX;
 
     lock(b);
-    for (const struct held *h = b->first; h; h = h->next) {
+    for (const struct held *h = next_held(b, NULL); h; h = next_held(b, h)) {
         if (!h->lost && pause_of(b, h) < least)
             least = pause_of(b, h);
     }
@@ -381,7 +461,7 @@ static int64_t next_due(const struct board *b)
 {
     int64_t least = INT64_MAX;
 
-    for (const struct held *h = b->first; h; h = h->next) {
+    for (const struct held *h = next_held(b, NULL); h; h = next_held(b, h)) {
         int64_t pause = pause_of(b, h);
         if (!h->lost && h->renewed_ms + pause < least)
             least = h->renewed_ms + pause;
@@ -394,13 +474,13 @@ static int list_held(const struct board *b, struct heartbeat **ret, size_t *ret_
 {
     size_t count = 0;
 
-    for (const struct held *h = b->first; h; h = h->next)
+    for (const struct held *h = next_held(b, NULL); h; h = next_held(b, h))
         count += !h->lost;
     struct heartbeat *items = calloc(count + 1, sizeof *items);
     if (!items)
         return err_set(err, -E_NO_MEMORY, "no memory for a heartbeat");
     *ret_count = 0;
-    for (const struct held *h = b->first; h; h = h->next) {
+    for (const struct held *h = next_held(b, NULL); h; h = next_held(b, h)) {
         if (h->lost)
             continue;
         struct heartbeat *item = &items[(*ret_count)++];
@@ -428,7 +508,7 @@ int board_wait_due(struct board *b, int64_t not_before_ms, struct heartbeat **re
         if (due == INT64_MAX)
             pthread_cond_wait(&b->due, &b->lock);
         else
-            wait_until(b, due);
+            wait_until(b, &b->due, due);
     }
     b->beat_at_ms = INT64_MIN; /* it looks at all of them before it waits again */
     rc = atomic_load(&b->quit) ? err_set(err, -E_CANCELLED, "the worker ends")
@@ -441,7 +521,7 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
                    const struct heartbeat_verdict *verdict, int64_t sent_ms)
 {
     lock(b);
-    for (struct held *h = b->first; h; h = h->next) {
+    for (struct held *h = next_held(b, NULL); h; h = next_held(b, h)) {
         if (strcmp(h->work.task_id, asked->task_id) != 0 ||
             strcmp(h->work.token, asked->token) != 0)
             continue;
@@ -451,6 +531,7 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
                 h->lease_ms = verdict->lease_ms;
         } else {
             h->lost = true;
+            atomic_store(&b->has_lost, true);
             ring(b->main_fd);
         }
         break;
@@ -460,18 +541,24 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
 
 /* --- reporter --- */
 
+static void wait_for_batch(struct board *b)
+{
+    while (!atomic_load(&b->quit) && count_of(b, HELD_ENDED) == 0)
+        pthread_cond_wait(&b->ended, &b->lock);
+    const int64_t until = clock_mono_ms() + b->batch_wait_ms;
+    while (!atomic_load(&b->quit) && is_worth_waiting(b) && clock_mono_ms() < until)
+        wait_until(b, &b->ended, until);
+}
+
 size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
 {
     size_t count = 0;
 
     lock(b);
-    while (!atomic_load(&b->quit) && b->counts[HELD_ENDED] == 0)
-        pthread_cond_wait(&b->ended, &b->lock);
+    wait_for_batch(b);
     if (!atomic_load(&b->quit)) {
-        for (struct held *h = b->first; h && count < max; h = h->next) {
-            if (h->phase == HELD_ENDED)
-                ret[count++] = h;
-        }
+        for (struct held *h = b->lists[HELD_ENDED].first; h && count < max; h = h->next)
+            ret[count++] = h;
     }
     unlock(b);
     return count;
@@ -492,6 +579,6 @@ void board_sleep(struct board *b, int64_t ms)
 
     lock(b);
     while (!atomic_load(&b->quit) && clock_mono_ms() < until)
-        wait_until(b, until);
+        wait_until(b, &b->due, until);
     unlock(b);
 }

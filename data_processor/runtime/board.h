@@ -25,7 +25,7 @@
 enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_ENDED, HELD__COUNT };
 
 struct held {
-    struct held *next;
+    struct held *next, *before; /* of its phase's list */
     struct work work;
     enum held_phase phase;
     double progress;    /* negative: not known */
@@ -37,17 +37,22 @@ struct held {
     bool refused;         /* the reporter's: the report before this one was refused */
 };
 
+struct held_list {
+    struct held *first, *last;
+    unsigned count;
+};
+
 struct board {
     pthread_mutex_t lock;
-    pthread_cond_t due;   /* for the heartbeat, and for sleepers */
-    pthread_cond_t ended; /* for the reporter */
-    struct held *first;
-    unsigned counts[HELD__COUNT]; /* of each phase */
-    int64_t beat_at_ms;           /* until when the heartbeat waits; INT64_MIN: it does not */
-    int64_t heartbeat_ms;
-    unsigned idle_slots, ahead;
-    int main_fd, source_fd; /* eventfds: readable when there is something new */
+    pthread_cond_t due;                  /* for the heartbeat, and for sleepers */
+    pthread_cond_t ended;                /* for the reporter */
+    struct held_list lists[HELD__COUNT]; /* one a phase, each in the order of arrival there */
+    int64_t beat_at_ms; /* until when the heartbeat waits; INT64_MIN: it does not */
+    int64_t heartbeat_ms, batch_wait_ms;
+    unsigned idle_slots, behind, ahead; /* as board_offer said */
+    int main_fd, source_fd;             /* eventfds: readable when there is something new */
     bool source_ended;
+    atomic_bool has_lost; /* since the main thread last asked */
     atomic_bool claims_stopped, quit;
 };
 
@@ -59,14 +64,18 @@ void board_close(struct board *b); /* after the other threads have ended */
 
 /* -- main thread -- */
 
-/* Tells how many slots wait for work, and how many attempts may wait for a slot beyond that.
- * How many wait. */
-unsigned board_offer(struct board *b, unsigned idle_slots, unsigned ahead);
+/* Tells how many slots wait for work, how many attempts wait in slots behind others, and how
+ * many may wait there and here. How many wait here. */
+unsigned board_offer(struct board *b, unsigned idle_slots, unsigned behind, unsigned ahead);
 /* The oldest WAITING attempt, now RUNNING; NULL without one. Drops those that were lost. */
 struct held *board_take(struct board *b, int64_t now_ms);
+/* The attempt has not begun after all: WAITING again, before all others. */
+void board_put_back(struct board *b, struct held *h);
 void board_progress(struct board *b, struct held *h, double fraction);
 /* Once true, it stays so. */
 bool board_is_lost(struct board *b, struct held *h, int64_t now_ms);
+/* Has a heartbeat told since the last call that an attempt is lost? */
+bool board_lost_some(struct board *b);
 /* When the first RUNNING attempt will be lost unless renewed; INT64_MAX: none. */
 int64_t board_next_loss_ms(struct board *b);
 /* Hands the attempt and its report (moved) to the reporter. */
@@ -109,7 +118,8 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
 
 /* -- reporter -- */
 
-/* Waits for ENDED attempts and lists up to max, oldest first; 0 when quitting. */
+/* Waits for ENDED attempts and lists up to max, oldest first; 0 when quitting. While more short
+ * work waits for slots, it waits a little (pace.h) for a full batch. */
 size_t board_wait_ended(struct board *b, struct held **ret, size_t max);
 void board_forget(struct board *b, struct held *h);
 

@@ -20,8 +20,11 @@
 #include "runtime.h"
 #include "seal.h"
 #include "strays.h"
+#include "tickets.h"
 
 enum { PROGRESS_EVERY_MS = 100, PROGRESS_LINE_MAX = 160, STRAYS_PATIENCE_MS = 1000 };
+
+static struct tickets *tickets; /* NULL: the worker hands over one attempt at a time */
 
 /* --- once --- */
 
@@ -60,6 +63,7 @@ int child_setup(long worker_pid, int64_t kill_grace_ms, struct err *err)
 
     if (fcntl(SLOT_FD, F_SETFD, FD_CLOEXEC) != 0)
         return err_set_errno(err, -E_IO, errno, "use fd %d", SLOT_FD);
+    tickets = tickets_map(SLOT_TICKETS_FD);
     if (close_range(SLOT_FD + 1, ~0U, 0) != 0 && close_one_by_one() != 0)
         return err_set_errno(err, -E_IO, errno, "close what is not ours");
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || setrlimit(RLIMIT_CORE, &no_core) != 0 ||
@@ -98,11 +102,15 @@ static struct cost cost_now(void)
     return total;
 }
 
-/* The peak is reset and read through proc(5), which costs more than a short attempt. It cannot
+/* Between two attempts nothing is done but to wait and to read a line: what the end of one has
+ * found is the start of the next.
+ *
+ * The peak is reset and read through proc(5), which costs more than a short attempt. It cannot
  * rise without a page fault: after an attempt that had none, it need be neither, until one
  * comes. */
 static struct {
-    bool is_settled;
+    bool has_cost, is_settled;
+    struct cost cost;
     int64_t faults; /* when the peak was last reset or read */
     int64_t peak_bytes;
 } known;
@@ -110,7 +118,7 @@ static struct {
 static struct meter meter_start(void)
 {
     static int fd = -1;
-    const struct cost now = cost_now();
+    const struct cost now = known.has_cost ? known.cost : cost_now();
 
     if (!known.is_settled || now.faults != known.faults) {
         if (fd < 0)
@@ -127,6 +135,8 @@ static struct attempt_usage meter_read(const struct meter *m)
 {
     const struct cost now = cost_now();
 
+    known.cost = now;
+    known.has_cost = true;
     if (!known.is_settled || now.faults != known.faults) {
         known.peak_bytes = job_peak_rss_bytes();
         known.is_settled = now.faults == known.faults;
@@ -242,12 +252,30 @@ static int serve_one(const struct child_options *o, const char *line, size_t len
     return rc;
 }
 
+/* The number-th line is work, unless the worker has taken it back. */
+static int answer(const struct child_options *o, uint64_t number, const char *line, size_t len,
+                  struct err *err)
+{
+    static const char skipped[] = SLOT_SKIPPED "\n";
+
+    if (!tickets || ticket_begin(tickets, number))
+        return serve_one(o, line, len, err);
+    return fs_write_all(SLOT_FD, skipped, sizeof skipped - 1, "slot socket", err);
+}
+
+static int say_ready(struct err *err)
+{
+    const char *line = tickets ? SLOT_READY_AHEAD "\n" : SLOT_READY "\n";
+
+    return fs_write_all(SLOT_FD, line, strlen(line), "slot socket", err);
+}
+
 int child_serve(const struct child_options *options, struct err *err)
 {
-    static const char ready[] = "{\"ready\":true}\n";
     struct lines in = LINES_INIT;
+    uint64_t number = 0;
     FAILPOINT(slot_starting);
-    int rc = fs_write_all(SLOT_FD, ready, sizeof ready - 1, "slot socket", err);
+    int rc = say_ready(err);
 
     while (!rc) {
         char *line;
@@ -256,7 +284,7 @@ int child_serve(const struct child_options *options, struct err *err)
         if (rc <= 0)
             break;
         for (rc = 0; !rc && lines_next(&in, &line, &len);)
-            rc = serve_one(options, line, len, err);
+            rc = answer(options, ++number, line, len, err);
     }
     lines_release(&in);
     return rc;

@@ -41,6 +41,7 @@ int lines_read(struct lines *l, int fd, size_t max, struct err *err)
         return 0; /* the other side is gone, with bytes of ours unread */
     if (got < 0)
         return err_set_errno(err, -E_IO, errno, "read a line");
+    l->is_drained = got < READ_BYTES;
     l->bytes.len += (size_t)got;
     l->bytes.data[l->bytes.len] = '\0';
     return got > 0;

@@ -10,12 +10,13 @@
 
 struct lines {
     struct buf bytes;
-    size_t at; /* what is before has been handed out */
+    size_t at;       /* what is before has been handed out */
+    bool is_drained; /* the last read left nothing behind */
 };
 
 #define LINES_INIT                                                                             \
     {                                                                                          \
-        BUF_INIT, 0                                                                            \
+        BUF_INIT, 0, false                                                                     \
     }
 
 void lines_release(struct lines *l); /* l is as after LINES_INIT */

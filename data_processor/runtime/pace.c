@@ -24,7 +24,17 @@ unsigned pace_ahead(const struct pace *p, unsigned slots)
     return ahead < PACE_AHEAD_MAX ? (unsigned)ahead : PACE_AHEAD_MAX;
 }
 
+unsigned pace_slot_ahead(const struct pace *p)
+{
+    return (unsigned)(PACE_SLOT_MS / attempt_ms(p));
+}
+
 bool pace_is_stuck(const struct pace *p, unsigned slots, unsigned attempts)
 {
     return attempts * attempt_ms(p) > (double)slots * PACE_STUCK_MS;
+}
+
+bool pace_fills_batch(unsigned ahead, unsigned ended)
+{
+    return ahead * PACE_BATCH_MS >= PACE_BATCH_WORTH * PACE_AHEAD_MS && ended < PACE_BATCH_FULL;
 }

@@ -5,9 +5,11 @@
 
 #include "failpoint.h"
 #include "log.h"
+#include "pace.h"
 #include "threads.h"
 
-enum { BATCH_MAX = 64, CALL_MS = 30000, PAUSE_MAX_MS = 30000 };
+/* More than PACE_BATCH_FULL of the largest results would be too much for a manager's limit. */
+enum { BATCH_MAX = PACE_BATCH_FULL, CALL_MS = 30000, PAUSE_MAX_MS = 30000 };
 
 struct batch {
     struct held *items[BATCH_MAX];

@@ -48,7 +48,13 @@ int runtime_ask_health(const char *path, int64_t patience_ms, char *ret_line, si
 
 /* -- inside a slot's process -- */
 
-enum { SLOT_FD = 3, SLOT_LINE_MAX = 1 << 20 };
+enum { SLOT_FD = 3, SLOT_TICKETS_FD = 4, SLOT_LINE_MAX = 1 << 20 };
+
+/* What a slot says beside reports and progress: first that it is ready, perhaps for attempts
+ * ahead as well (tickets.h); later that it came by a line which had been taken back. */
+#define SLOT_READY       "{\"ready\":true}"
+#define SLOT_READY_AHEAD "{\"ready\":true,\"ahead\":true}"
+#define SLOT_SKIPPED     "{\"skipped\":true}"
 
 struct child_options {
     struct objstore *store;

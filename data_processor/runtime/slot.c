@@ -14,11 +14,13 @@
 #include <unistd.h>
 
 #include "backoff.h"
+#include "clock.h"
 #include "job.h"
 #include "log.h"
 #include "slot_spawn.h"
 
 enum { RESPAWN_BASE_MS = 200, RESPAWN_CAP_MS = 10000, HANGUP_GRACE_MS = 200 };
+enum { OUT_MAX = 64 * 1024 /* lines on their way, when more are added */ };
 
 void slot_init(struct slot *s, unsigned index, const struct runtime_options *options,
                const struct slot_events *events)
@@ -35,7 +37,7 @@ static int spawn(struct slot *s, int64_t now_ms, struct err *err)
     struct rusage own;
     pid_t pid = 0;
     int fd = -1;
-    int rc = spawn_slot(s->options, &pid, &fd, err);
+    int rc = spawn_slot(s->options, &pid, &fd, &s->tickets, err);
 
     if (rc)
         return rc;
@@ -47,6 +49,8 @@ static int spawn(struct slot *s, int64_t now_ms, struct err *err)
     s->cause = DEATH_OWN;
     s->kill_at_ms = 0;
     s->cpu_before_ms = 0;
+    s->lines = 0;
+    s->skips = 0;
     s->ready_by_ms = now_ms + SLOT_READY_MS;
     s->was_ready = false;
     return 0;
@@ -68,6 +72,12 @@ static void close_fd(struct slot *s)
     s->fd = -1;
 }
 
+static void drop_tickets(struct slot *s)
+{
+    tickets_free(s->tickets);
+    s->tickets = NULL;
+}
+
 static void signal_group(const struct slot *s, int signum)
 {
     /* The group may not be there yet or any more; the leader alone always is until reaped. */
@@ -79,6 +89,7 @@ void slot_end(struct slot *s, enum death_cause cause, int64_t grace_ms, int64_t 
 {
     if (s->pid == 0 || s->kill_at_ms == INT64_MAX)
         return;
+    slot_take_back(s); /* what has not begun has no part in this */
     if (s->cause == DEATH_OWN || cause == DEATH_LOST)
         s->cause = cause;
     if (grace_ms == 0) {
@@ -98,6 +109,7 @@ void slot_release(struct slot *s)
         s->pid = 0;
     }
     close_fd(s);
+    drop_tickets(s);
     lines_release(&s->in);
     buf_release(&s->out);
     s->state = SLOT_DOWN;
@@ -105,7 +117,7 @@ void slot_release(struct slot *s)
 
 /* --- talking --- */
 
-static void flush(struct slot *s)
+void slot_flush(struct slot *s)
 {
     while (s->fd >= 0 && s->out_sent < s->out.len) {
         ssize_t sent =
@@ -120,34 +132,89 @@ static void flush(struct slot *s)
     s->out_sent = 0;
 }
 
-int slot_assign(struct slot *s, const struct work *work, void *attempt, int64_t now_ms,
-                struct err *err)
+unsigned slot_room(const struct slot *s)
 {
-    assert(s->state == SLOT_IDLE && s->out.len == 0);
+    unsigned behind = s->tickets ? SLOT_AHEAD_MAX - s->ahead_count : 0;
+
+    if (s->kill_at_ms != 0 || s->out.len > OUT_MAX || s->skips > TICKETS_MAX / 2)
+        return 0;
+    if (s->state == SLOT_IDLE)
+        return 1 + behind;
+    return s->state == SLOT_BUSY ? behind : 0;
+}
+
+/* Appends the line; it is there as a whole or not at all. */
+static int put_line(struct slot *s, const struct work *work, struct err *err)
+{
     char *line = work_encode(work);
-    if (!line)
-        return err_set(err, -E_NO_MEMORY, "no memory to hand work to a slot");
-    size_t len = strlen(line);
-    if (len < SLOT_LINE_MAX) {
+    size_t len = line ? strlen(line) : 0;
+    int rc = 0;
+
+    if (len >= SLOT_LINE_MAX)
+        rc = err_set(err, -E_TOO_BIG, "the task is larger than %d bytes", SLOT_LINE_MAX);
+    else if (!line || !buf_reserve(&s->out, len + 1))
+        rc = err_set(err, -E_NO_MEMORY, "no memory to hand work to a slot");
+    if (!rc) {
         buf_append(&s->out, line, len);
         buf_append_char(&s->out, '\n');
     }
     free(line);
-    if (len >= SLOT_LINE_MAX)
-        return err_set(err, -E_TOO_BIG, "the task is larger than %d bytes", SLOT_LINE_MAX);
-    if (!buf_ok(&s->out)) {
-        buf_release(&s->out);
-        return err_set(err, -E_NO_MEMORY, "no memory to hand work to a slot");
-    }
+    return rc;
+}
+
+static void begin(struct slot *s, const struct slot_item *item, int64_t now_ms)
+{
+    int64_t timeout_ms = item->work->timeout_ms;
+
     s->state = SLOT_BUSY;
-    s->work = work;
-    s->attempt = attempt;
+    s->work = item->work;
+    s->attempt = item->attempt;
     s->started_ms = now_ms;
-    s->deadline_ms = work->timeout_ms > 0 && work->timeout_ms < INT64_MAX - now_ms
-                         ? now_ms + work->timeout_ms
-                         : INT64_MAX;
-    flush(s);
+    s->deadline_ms =
+        timeout_ms > 0 && timeout_ms < INT64_MAX - now_ms ? now_ms + timeout_ms : INT64_MAX;
+}
+
+int slot_assign(struct slot *s, const struct work *work, void *attempt, int64_t now_ms,
+                struct err *err)
+{
+    assert(slot_room(s) > 0);
+    int rc = put_line(s, work, err);
+    if (rc)
+        return rc;
+    const struct slot_item item = {work, attempt, ++s->lines};
+    if (s->tickets)
+        ticket_offer(s->tickets, item.number);
+    if (s->state == SLOT_IDLE)
+        begin(s, &item, now_ms);
+    else
+        s->ahead[s->ahead_count++] = item;
     return 0;
+}
+
+/* From the last on: once one has begun, so have those before it. */
+void slot_take_back(struct slot *s)
+{
+    while (s->ahead_count > 0) {
+        const struct slot_item *last = &s->ahead[s->ahead_count - 1];
+        if (!ticket_withdraw(s->tickets, last->number))
+            return;
+        s->ahead_count--;
+        s->skips++;
+        s->events->returned(s->events->arg, s, last->attempt);
+    }
+}
+
+/* The slot has gone on with the next by now. If it is being ended for the sake of the one
+ * before, the next will be cut short for no fault of its own. */
+static void begin_next(struct slot *s)
+{
+    const struct slot_item next = s->ahead[0];
+
+    s->ahead_count--;
+    memmove(s->ahead, s->ahead + 1, s->ahead_count * sizeof s->ahead[0]);
+    if (s->cause == DEATH_DEADLINE || s->cause == DEATH_LOST)
+        s->cause = DEATH_STOP;
+    begin(s, &next, clock_mono_ms());
 }
 
 static void end_attempt(struct slot *s, struct report *report)
@@ -157,6 +224,8 @@ static void end_attempt(struct slot *s, struct report *report)
     s->work = NULL;
     s->attempt = NULL;
     s->deadline_ms = INT64_MAX;
+    if (s->ahead_count > 0)
+        begin_next(s);
 }
 
 static bool take_progress(struct slot *s, const char *line, size_t len)
@@ -193,19 +262,37 @@ static bool take_report(struct slot *s, const char *line, size_t len)
     return own;
 }
 
+static bool take_ready(struct slot *s, const char *line)
+{
+    bool takes_ahead = strcmp(line, SLOT_READY_AHEAD) == 0;
+
+    if (!takes_ahead && strcmp(line, SLOT_READY) != 0)
+        return false;
+    if (!takes_ahead)
+        drop_tickets(s);
+    s->state = SLOT_IDLE;
+    s->was_ready = true;
+    return true;
+}
+
+static bool take_skip(struct slot *s, const char *line)
+{
+    if (s->skips == 0 || strcmp(line, SLOT_SKIPPED) != 0)
+        return false;
+    s->skips--;
+    return true;
+}
+
 static bool take_line(struct slot *s, const char *line, size_t len)
 {
     switch (s->state) {
     case SLOT_STARTING:
-        if (strcmp(line, "{\"ready\":true}") != 0)
-            return false;
-        s->state = SLOT_IDLE;
-        s->was_ready = true;
-        return true;
+        return take_ready(s, line);
     case SLOT_BUSY:
-        return take_progress(s, line, len) || take_report(s, line, len);
-    case SLOT_DOWN:
+        return take_report(s, line, len) || take_progress(s, line, len) || take_skip(s, line);
     case SLOT_IDLE:
+        return take_skip(s, line);
+    case SLOT_DOWN:
         break;
     }
     return false;
@@ -225,6 +312,8 @@ static bool read_all(struct slot *s)
                 return false;
             }
         }
+        if (s->in.is_drained)
+            return true; /* its end, if that is next, poll will tell */
     }
     if (rc == -E_OVERLOAD)
         return true;
@@ -241,7 +330,7 @@ short slot_poll_events(const struct slot *s)
 void slot_handle(struct slot *s, short revents, int64_t now_ms)
 {
     if (s->fd >= 0 && (revents & POLLOUT))
-        flush(s);
+        slot_flush(s);
     if (s->fd < 0 || !(revents & (POLLIN | POLLHUP | POLLERR)) || read_all(s))
         return;
     /* A hang-up: it is dying, and SIGCHLD will come with the reason. Unless it only closed
@@ -328,6 +417,14 @@ static void bury(struct slot *s, int64_t died_ms, struct death *ret)
     s->pid = 0;
 }
 
+/* Only the attempt under way can have had a part in it: the process does one after the other,
+ * and all that it has said was read. */
+static void return_all(struct slot *s)
+{
+    while (s->ahead_count > 0)
+        s->events->returned(s->events->arg, s, s->ahead[--s->ahead_count].attempt);
+}
+
 static void tell_death(struct slot *s, const struct death *d)
 {
     struct report report = {.task_id = ""};
@@ -376,8 +473,10 @@ void slot_reap(struct slot *s, int64_t now_ms)
     bool had_reason = s->state == SLOT_BUSY || s->cause > DEATH_GARBLED;
     bury(s, s->judge_at_ms > 0 ? s->judge_at_ms - SLOT_STOP_WINDOW_MS : now_ms, &death);
     s->judge_at_ms = 0;
+    return_all(s);
     tell_death(s, &death);
     close_fd(s);
+    drop_tickets(s);
     lines_release(&s->in);
     buf_clear(&s->out);
     s->out_sent = 0;

@@ -5,6 +5,10 @@
  *     ^                    |                       `---slot_assign------^
  *     `---- slot_reap <----+------- the process died, from any state ----+
  *
+ * A BUSY slot may be handed further attempts, which it begins one after the other, so that
+ * short ones cost neither side a wait for the other. The one under way is the slot's `work`;
+ * those behind it have not begun, cannot crash, and can be taken back (tickets.h).
+ *
  * The child speaks lines on a socketpair and sits in a process group of its own, which is
  * killed as a whole whenever the child dies. What left the group the child's own keeper ends
  * (keeper.c), or, when that was killed, whoever adopts strays (strays.h). A process that dies
@@ -21,6 +25,7 @@
 #include "death.h"
 #include "lines.h"
 #include "runtime.h"
+#include "tickets.h"
 
 enum slot_state { SLOT_DOWN, SLOT_STARTING, SLOT_IDLE, SLOT_BUSY };
 
@@ -34,7 +39,17 @@ struct slot_events {
     void (*ended)(void *arg, struct slot *s, struct report *report);
     /* The process died; `how` as from death_describe. Called before `ended`. */
     void (*died)(void *arg, struct slot *s, const struct death *d);
+    /* The attempt was behind the one under way and will not be begun. The last comes first. */
+    void (*returned)(void *arg, struct slot *s, void *attempt);
     void *arg;
+};
+
+enum { SLOT_AHEAD_MAX = 16 };
+
+struct slot_item {
+    const struct work *work;
+    void *attempt; /* the caller's */
+    uint64_t number;
 };
 
 struct slot {
@@ -46,7 +61,7 @@ struct slot {
     pid_t pid; /* 0: none */
     int fd;    /* -1: none */
     struct lines in;
-    struct buf out; /* a work line on its way */
+    struct buf out; /* work lines on their way */
     size_t out_sent;
     enum death_cause cause;    /* why the process is being ended */
     int64_t kill_at_ms;        /* when SIGTERM will be followed by SIGKILL; 0: not */
@@ -56,6 +71,11 @@ struct slot {
     unsigned failures;         /* deaths in a row without work */
     bool was_ready;            /* this process got as far as its ready line */
     int64_t cpu_before_ms;     /* of the attempts that this process has ended */
+    struct tickets *tickets;   /* of this process; NULL: it is handed nothing ahead */
+    uint64_t lines;            /* that this process was sent */
+    unsigned skips;            /* lines taken back that it has yet to come by */
+    struct slot_item ahead[SLOT_AHEAD_MAX]; /* while BUSY: those behind, the next one first */
+    unsigned ahead_count;
 
     /* While BUSY. */
     const struct work *work;
@@ -69,10 +89,19 @@ void slot_init(struct slot *s, unsigned index, const struct runtime_options *opt
 /* Kills what runs, waits for it, and closes. */
 void slot_release(struct slot *s);
 
-/* Starts the attempt on an IDLE slot. work stays the caller's and must outlive the attempt.
- * On failure the slot is still IDLE: -E_TOO_BIG, -E_NO_MEMORY. */
+/* How many attempts the slot can be handed now: those it begins at once, and those behind. */
+unsigned slot_room(const struct slot *s);
+
+/* Hands the attempt over to a slot with room. work stays the caller's and must outlive the
+ * attempt. On failure nothing has changed: -E_TOO_BIG, -E_NO_MEMORY. It may be on its way only
+ * with slot_flush, which is due after one or several of these. */
 int slot_assign(struct slot *s, const struct work *work, void *attempt, int64_t now_ms,
                 struct err *err);
+
+void slot_flush(struct slot *s);
+
+/* Returns all that has not begun. */
+void slot_take_back(struct slot *s);
 
 /* What to poll the fd for; 0 when there is none to poll. */
 short slot_poll_events(const struct slot *s);

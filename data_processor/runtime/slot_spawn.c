@@ -27,9 +27,10 @@ static void spawn_plan_release(struct spawn_plan *p)
     posix_spawnattr_destroy(&p->attr);
 }
 
-/* The child gets an empty stdin, its socket as SLOT_FD, a group of its own and a clean signal
- * mask. posix_spawn runs no code of ours between fork and exec, so threads do not matter. */
-static int spawn_plan_init(struct spawn_plan *p, int child_fd)
+/* The child gets an empty stdin, its socket as SLOT_FD, its tickets beside it (-1: none), a
+ * group of its own and a clean signal mask. posix_spawn runs no code of ours between fork and
+ * exec, so threads do not matter. */
+static int spawn_plan_init(struct spawn_plan *p, int child_fd, int tickets_fd)
 {
     sigset_t none, all;
     const short flags = POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
@@ -47,6 +48,8 @@ static int spawn_plan_init(struct spawn_plan *p, int child_fd)
     rc = posix_spawn_file_actions_addopen(&p->files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (!rc)
         rc = posix_spawn_file_actions_adddup2(&p->files, child_fd, SLOT_FD);
+    if (!rc && tickets_fd >= 0)
+        rc = posix_spawn_file_actions_adddup2(&p->files, tickets_fd, SLOT_TICKETS_FD);
     if (!rc)
         rc = posix_spawnattr_setflags(&p->attr, flags);
     if (!rc)
@@ -97,7 +100,8 @@ static char **slot_environment(const struct runtime_options *o)
     return env;
 }
 
-static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *ret_pid)
+static int spawn_process(const struct runtime_options *o, int child_fd, int tickets_fd,
+                         pid_t *ret_pid)
 {
     struct spawn_plan plan;
     char parent[24];
@@ -112,7 +116,7 @@ static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *r
     char **env = slot_environment(o);
     if (!env)
         return ENOMEM;
-    int rc = spawn_plan_init(&plan, child_fd);
+    int rc = spawn_plan_init(&plan, child_fd, tickets_fd);
     if (!rc) {
         rc = posix_spawn(ret_pid, o->program, &plan.files, &plan.attr,
                          (char *const *)(uintptr_t)argv, env);
@@ -122,35 +126,53 @@ static int spawn_process(const struct runtime_options *o, int child_fd, pid_t *r
     return rc;
 }
 
-/* A pair whose ends are above SLOT_FD (dup2 onto itself would keep close-on-exec). */
+/* The same file above the numbers that it and others get in the child: dup2 onto itself would
+ * keep close-on-exec. 0 or errno; *fd is closed then. */
+static int lift(int *fd)
+{
+    if (*fd > SLOT_TICKETS_FD)
+        return 0;
+    int moved = fcntl(*fd, F_DUPFD_CLOEXEC, SLOT_TICKETS_FD + 1);
+    int errnum = moved < 0 ? errno : 0;
+    close(*fd);
+    *fd = moved;
+    return errnum;
+}
+
 static int make_pair(int fds[2])
 {
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0)
         return errno;
-    if (fds[1] <= SLOT_FD) {
-        int moved = fcntl(fds[1], F_DUPFD_CLOEXEC, SLOT_FD + 1);
-        if (moved < 0) {
-            int errnum = errno;
-            close(fds[0]);
-            close(fds[1]);
-            return errnum;
-        }
-        close(fds[1]);
-        fds[1] = moved;
+    int errnum = lift(&fds[1]);
+    if (errnum)
+        close(fds[0]);
+    return errnum;
+}
+
+static struct tickets *make_tickets(int *ret_fd)
+{
+    struct tickets *t = tickets_new(ret_fd);
+
+    if (t && lift(ret_fd) != 0) {
+        tickets_free(t);
+        return NULL;
     }
-    return 0;
+    return t;
 }
 
 int spawn_slot(const struct runtime_options *options, pid_t *ret_pid, int *ret_fd,
-               struct err *err)
+               struct tickets **ret_tickets, struct err *err)
 {
-    int fds[2];
+    int fds[2], tickets_fd = -1;
     int rc = make_pair(fds);
 
     if (rc)
         return err_set_errno(err, err_from_errno(rc), rc, "make a slot's socket");
-    rc = spawn_process(options, fds[1], ret_pid);
+    struct tickets *tickets = make_tickets(&tickets_fd);
+    rc = spawn_process(options, fds[1], tickets_fd, ret_pid);
     close(fds[1]);
+    if (tickets_fd >= 0)
+        close(tickets_fd);
     if (!rc && fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0) {
         rc = errno;
         kill(*ret_pid, SIGKILL);
@@ -158,8 +180,10 @@ int spawn_slot(const struct runtime_options *options, pid_t *ret_pid, int *ret_f
     }
     if (rc) {
         close(fds[0]);
+        tickets_free(tickets);
         return err_set_errno(err, err_from_errno(rc), rc, "start '%s'", options->program);
     }
     *ret_fd = fds[0];
+    *ret_tickets = tickets;
     return 0;
 }

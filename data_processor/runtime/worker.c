@@ -113,6 +113,14 @@ static void on_ended(void *arg, struct slot *s, struct report *report)
     }
 }
 
+static void on_returned(void *arg, struct slot *s, void *attempt)
+{
+    struct worker *w = arg;
+
+    (void)s;
+    board_put_back(&w->board, attempt);
+}
+
 static bool is_no_stray(void *arg, pid_t pid)
 {
     const struct worker *w = arg;
@@ -183,18 +191,57 @@ static bool is_slow(const struct slot *s, int64_t now_ms)
  * them, or none because all are long at work or get no process to live, it goes to others. */
 static void offer_slots(struct worker *w, unsigned idle, int64_t now_ms)
 {
-    unsigned moving = 0, coming = 0;
+    unsigned moving = 0, coming = 0, behind = 0;
 
     for (unsigned i = 0; i < w->options->slots; i++) {
         const struct slot *s = &w->slots[i];
         bool is_up = s->state == SLOT_IDLE || s->state == SLOT_BUSY;
         moving += is_up && !is_slow(s, now_ms);
         coming += !is_up && s->failures < HOPELESS;
+        behind += s->ahead_count;
     }
-    unsigned waiting = board_offer(&w->board, idle, pace_ahead(&w->pace, moving));
+    unsigned waiting = board_offer(&w->board, idle, behind, pace_ahead(&w->pace, moving));
     unsigned begun_soon = idle + coming;
     if (waiting > begun_soon && pace_is_stuck(&w->pace, moving + coming, waiting - begun_soon))
         release_waiting(w, now_ms);
+}
+
+/* The next that waits, to this slot; false when none waits. */
+static bool hand_over(struct worker *w, struct slot *s, int64_t now_ms)
+{
+    struct err err = ERR_INIT;
+    struct held *h = board_take(&w->board, now_ms);
+
+    if (!h)
+        return false;
+    FAILPOINT(work_taken);
+    if (slot_assign(s, &h->work, h, now_ms, &err) != 0)
+        refuse(w, h, ATTEMPT_FAILED, &err);
+    else
+        log_debug(s->attempt == h ? "task.started" : "task.queued",
+                  LOG_S("task_id", h->work.task_id), LOG_I("slot", s->index));
+    FAILPOINT(work_assigned);
+    return true;
+}
+
+static bool is_idle(const struct slot *s)
+{
+    return s->state == SLOT_IDLE && slot_room(s) > 0;
+}
+
+/* Short attempts go to slots that are busy as well, evenly. */
+static void fill_ahead(struct worker *w, int64_t now_ms)
+{
+    unsigned most = pace_slot_ahead(&w->pace);
+
+    for (unsigned level = 0; level < most && level < SLOT_AHEAD_MAX; level++) {
+        for (unsigned i = 0; i < w->options->slots; i++) {
+            struct slot *s = &w->slots[i];
+            if (s->state == SLOT_BUSY && s->ahead_count == level && slot_room(s) > 0 &&
+                now_ms - s->started_ms < PACE_SLOT_STUCK_MS && !hand_over(w, s, now_ms))
+                return;
+        }
+    }
 }
 
 static void fill_slots(struct worker *w, int64_t now_ms)
@@ -203,22 +250,27 @@ static void fill_slots(struct worker *w, int64_t now_ms)
 
     for (unsigned i = 0; i < w->options->slots; i++) {
         struct slot *s = &w->slots[i];
-        while (s->state == SLOT_IDLE && s->kill_at_ms == 0) {
-            struct err err = ERR_INIT;
-            struct held *h = board_take(&w->board, now_ms);
-            if (!h) {
-                idle++;
-                break;
-            }
-            FAILPOINT(work_taken);
-            if (slot_assign(s, &h->work, h, now_ms, &err) != 0)
-                refuse(w, h, ATTEMPT_FAILED, &err);
-            else
-                log_debug("task.started", LOG_S("task_id", h->work.task_id), LOG_I("slot", i));
-            FAILPOINT(work_assigned);
-        }
+        while (is_idle(s) && hand_over(w, s, now_ms))
+            ;
+        idle += is_idle(s);
     }
+    fill_ahead(w, now_ms);
+    for (unsigned i = 0; i < w->options->slots; i++)
+        slot_flush(&w->slots[i]);
     offer_slots(w, idle, now_ms);
+}
+
+/* What is behind an attempt that takes long, others are to have; what is behind one that may
+ * have been lost, is looked at again. */
+static void take_back(struct worker *w, int64_t now_ms)
+{
+    bool all = board_lost_some(&w->board) || w->stopping;
+
+    for (unsigned i = 0; i < w->options->slots; i++) {
+        struct slot *s = &w->slots[i];
+        if (s->ahead_count > 0 && (all || now_ms - s->started_ms >= PACE_SLOT_STUCK_MS))
+            slot_take_back(s);
+    }
 }
 
 static void announce(struct worker *w)
@@ -354,6 +406,8 @@ static int wait_ms(struct worker *w, int64_t now_ms)
             at = least(at, slot_next_tick_ms(s));
         if (s->state == SLOT_BUSY && now_ms - s->started_ms < PACE_STUCK_MS)
             at = least(at, s->started_ms + PACE_STUCK_MS);
+        if (s->ahead_count > 0 && now_ms - s->started_ms < PACE_SLOT_STUCK_MS)
+            at = least(at, s->started_ms + PACE_SLOT_STUCK_MS);
     }
     if (w->stopping) /* source and reporter may still add or end something */
         at = least(at, least(now_ms + 50, w->quit_ms));
@@ -412,6 +466,7 @@ static void turn(struct worker *w)
     if (ready > 0 && w->fds[FD_SIGNALS].revents)
         read_signals(w, now);
     tick(w, now);
+    take_back(w, now);
     if (w->stopping) {
         stop_slots(w, now);
     } else {
@@ -488,7 +543,7 @@ static int worker_init(struct worker *w, const struct runtime_options *options, 
     pace_init(&w->pace);
     w->door.fd = -1;
     w->slot_ms = clock_mono_ms();
-    w->events = (struct slot_events){on_progress, on_ended, on_died, w};
+    w->events = (struct slot_events){on_progress, on_ended, on_died, on_returned, w};
     w->inherited_count = strays_list(w->inherited, INHERITED_MAX);
     int rc = strays_adopt(err);
     if (!rc)

@@ -1,4 +1,5 @@
-/* worker_decode.c - the messages of worker_protocol.h read back, strictly. */
+/* worker_decode.c - the messages of worker_protocol.h read back, strictly. What our own
+ * programs write, worker_scan.c has read before it comes to that. */
 #include "worker_protocol.h"
 
 #include <stdio.h>
@@ -6,6 +7,7 @@
 #include <string.h>
 
 #include "json_read.h"
+#include "worker_scan.h"
 
 static int no_memory(struct err *err)
 {
@@ -14,7 +16,7 @@ static int no_memory(struct err *err)
 
 /* -- pieces that several messages share -- */
 
-static bool is_sha256(const char *text)
+bool sha256_is_valid(const char *text)
 {
     return strlen(text) == 64 && strspn(text, "0123456789abcdef") == 64;
 }
@@ -36,7 +38,7 @@ static int artifact_from_json(const json_t *object, const char *path, struct art
         return rc;
     if (object && !artifact_key_is_valid(a.key))
         return err_set(err, -E_BAD_VALUE, "%s.key: is no valid key", path);
-    if (a.sha256[0] && !is_sha256(a.sha256))
+    if (a.sha256[0] && !sha256_is_valid(a.sha256))
         return err_set(err, -E_BAD_VALUE, "%s.sha256: must be 64 lower-case hex digits", path);
     a.size = (uint64_t)size;
     *ret = a;
@@ -52,14 +54,21 @@ static int check_ids(const char *path, const char *task_id, const char *token, s
     return 0;
 }
 
+bool worker_name_is_valid(const char *worker)
+{
+    const char *c = worker;
+
+    while ((unsigned char)*c >= 0x20 && *c != 0x7F)
+        c++;
+    return *worker && !*c;
+}
+
 static int check_worker(const char *worker, struct err *err)
 {
     if (!worker[0])
         return err_set(err, -E_BAD_VALUE, "worker: must not be empty");
-    for (; *worker; worker++) {
-        if ((unsigned char)*worker < 0x20 || *worker == 0x7F)
-            return err_set(err, -E_BAD_VALUE, "worker: must not hold control characters");
-    }
+    if (!worker_name_is_valid(worker))
+        return err_set(err, -E_BAD_VALUE, "worker: must not hold control characters");
     return 0;
 }
 
@@ -243,8 +252,10 @@ static int work_from_json(const json_t *object, const char *path, void *out, str
 int work_decode(const char *text, size_t len, struct work *ret, struct err *err)
 {
     json_t *root = NULL;
-    int rc = json_read_text(text, len, &root, err);
 
+    if (work_scan(text, len, ret))
+        return 0;
+    int rc = json_read_text(text, len, &root, err);
     if (!rc)
         rc = work_from_json(root, "", ret, err);
     json_decref(root);
@@ -294,8 +305,10 @@ int work_list_decode(const char *text, size_t len, struct claim_item **ret, size
                                               .drop = claimed_drop,
                                               .deep = true};
     void *items = NULL;
-    int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
 
+    if (work_list_scan(text, len, ret, ret_count))
+        return 0;
+    int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
     if (!rc)
         *ret = items;
     return rc;
@@ -496,8 +509,10 @@ static int report_from_json(const json_t *object, const char *path, void *out, s
 int report_decode(const char *text, size_t len, struct report *ret, struct err *err)
 {
     json_t *root = NULL;
-    int rc = json_read_text(text, len, &root, err);
 
+    if (report_scan(text, len, ret))
+        return 0;
+    int rc = json_read_text(text, len, &root, err);
     if (!rc)
         rc = report_from_json(root, "", ret, err);
     json_decref(root);
@@ -516,8 +531,10 @@ int report_list_decode(const char *text, size_t len, char *ret_worker, struct re
         "reports", sizeof(struct report), WORKER_BATCH_MAX, true, report_from_json, report_drop,
         false};
     void *items = NULL;
-    int rc = list_decode(&reader, text, len, ret_worker, &items, ret_count, err);
 
+    if (report_list_scan(text, len, ret_worker, ret, ret_count))
+        return 0;
+    int rc = list_decode(&reader, text, len, ret_worker, &items, ret_count, err);
     if (!rc)
         *ret = items;
     return rc;
@@ -556,8 +573,10 @@ int report_verdicts_decode(const char *text, size_t len, struct report_verdict *
         false,     report_verdict_from_json,      NULL,
         false};
     void *items = NULL;
-    int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
 
+    if (report_verdicts_scan(text, len, ret, ret_count))
+        return 0;
+    int rc = list_decode(&reader, text, len, NULL, &items, ret_count, err);
     if (!rc)
         *ret = items;
     return rc;

@@ -56,12 +56,25 @@ char *claim_request_encode(const struct claim_request *r)
     return json_out_take(&o);
 }
 
+/* Somebody's own object. What a decoder gave is JSON and compact; what a database or a job did
+ * has yet to prove it. */
+enum origin { DECODED, UNCHECKED };
+
+static void put_object(struct json_out *o, const char *name, const char *json,
+                       enum origin origin)
+{
+    if (origin == DECODED)
+        json_out_raw(o, name, json);
+    else
+        json_out_checked(o, name, json);
+}
+
 static bool is_empty_object(const char *json)
 {
     return !json || (json[0] == '{' && json[1] == '}' && json[2] == '\0');
 }
 
-static void put_work(struct json_out *o, const struct work *w)
+static void put_work(struct json_out *o, const struct work *w, enum origin params)
 {
     json_out_open(o, NULL, '{');
     json_out_string(o, "task_id", w->task_id);
@@ -80,7 +93,7 @@ static void put_work(struct json_out *o, const struct work *w)
     if (is_empty_object(w->params))
         json_out_raw(o, "params", "{}");
     else
-        json_out_checked(o, "params", w->params);
+        put_object(o, "params", w->params, params);
     json_out_close(o, '}');
 }
 
@@ -89,7 +102,7 @@ char *work_encode(const struct work *w)
     struct json_out o;
 
     json_out_init(&o);
-    put_work(&o, w);
+    put_work(&o, w, DECODED);
     return json_out_take(&o);
 }
 
@@ -99,7 +112,7 @@ char *work_list_encode(const struct work *items, size_t count)
 
     open_list(&o, NULL, "tasks");
     for (size_t i = 0; i < count; i++)
-        put_work(&o, &items[i]);
+        put_work(&o, &items[i], UNCHECKED);
     return close_list(&o);
 }
 
@@ -163,7 +176,7 @@ static void put_usage(struct json_out *o, const struct attempt_usage *u)
     json_out_close(o, '}');
 }
 
-static void put_report(struct json_out *o, const struct report *r)
+static void put_report(struct json_out *o, const struct report *r, enum origin result)
 {
     json_out_open(o, NULL, '{');
     json_out_string(o, "task_id", r->task_id);
@@ -173,7 +186,7 @@ static void put_report(struct json_out *o, const struct report *r)
     put_error(o, &r->error);
     put_usage(o, &r->usage);
     if (r->result)
-        json_out_checked(o, "result", r->result);
+        put_object(o, "result", r->result, result);
     else
         json_out_null(o, "result");
     json_out_close(o, '}');
@@ -184,7 +197,7 @@ char *report_encode(const struct report *r)
     struct json_out o;
 
     json_out_init(&o);
-    put_report(&o, r);
+    put_report(&o, r, UNCHECKED);
     return json_out_take(&o);
 }
 
@@ -194,7 +207,7 @@ char *report_list_encode(const char *worker, const struct report *items, size_t 
 
     open_list(&o, worker, "reports");
     for (size_t i = 0; i < count; i++)
-        put_report(&o, &items[i]);
+        put_report(&o, &items[i], DECODED);
     return close_list(&o);
 }
 

@@ -55,7 +55,8 @@ struct work {
 };
 
 void work_release(struct work *w);
-char *work_encode(const struct work *w); /* one line, no line end */
+/* One line, no line end. w is as a decoder gave it: its params are not looked at again. */
+char *work_encode(const struct work *w);
 int work_decode(const char *text, size_t len, struct work *ret, struct err *err);
 char *work_list_encode(const struct work *items, size_t count);
 
@@ -127,6 +128,7 @@ const char *report_word_name(enum report_word word); /* "recorded" */
 void report_release(struct report *r);
 char *report_encode(const struct report *r); /* one line */
 int report_decode(const char *text, size_t len, struct report *ret, struct err *err);
+/* The items are as report_decode gave them, or have no result: it is not looked at again. */
 char *report_list_encode(const char *worker, const struct report *items, size_t count);
 /* Release each, then free(*ret). */
 int report_list_decode(const char *text, size_t len, char *ret_worker, struct report **ret,

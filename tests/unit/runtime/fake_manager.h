@@ -10,7 +10,7 @@
 
 #include "worker_protocol.h"
 
-enum { FAKE_MAX = 64, FAKE_CONNECTIONS = 256 };
+enum { FAKE_MAX = 192, FAKE_CONNECTIONS = 256 };
 
 struct fake_manager {
     pthread_mutex_t lock;

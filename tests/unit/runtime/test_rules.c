@@ -154,6 +154,41 @@ static void what_would_take_too_long_is_not_held(void **state)
     assert_true(pace_is_stuck(&p, 1, PACE_AHEAD_MAX)); /* for half a minute */
 }
 
+static void a_slot_is_handed_ahead_only_what_is_short(void **state)
+{
+    struct pace p;
+
+    (void)state;
+    pace_init(&p);
+    assert_int_equal(pace_slot_ahead(&p), 0); /* nothing is known yet */
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 0);
+    assert_true(pace_slot_ahead(&p) >= 16);
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 1);
+    assert_in_range(pace_slot_ahead(&p), 1, 2);
+    pace_note(&p, 100);
+    assert_int_equal(pace_slot_ahead(&p), 0); /* one that was long is enough */
+}
+
+static void only_short_attempts_are_gathered_into_a_batch(void **state)
+{
+    struct pace p;
+
+    (void)state;
+    pace_init(&p);
+    assert_false(pace_fills_batch(pace_ahead(&p, 8), 1)); /* nothing is known yet */
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 0);
+    assert_true(pace_fills_batch(pace_ahead(&p, 2), 1));
+    assert_true(pace_fills_batch(pace_ahead(&p, 2), PACE_BATCH_FULL - 1));
+    assert_false(pace_fills_batch(pace_ahead(&p, 2), PACE_BATCH_FULL));
+    for (int i = 0; i < 100; i++)
+        pace_note(&p, 20);
+    assert_false(pace_fills_batch(pace_ahead(&p, 2), 1)); /* one in two waits would come */
+    assert_true(pace_fills_batch(pace_ahead(&p, 20), 1));
+}
+
 /* --- deaths --- */
 
 enum { MIB = 1 << 20 };
@@ -375,6 +410,8 @@ int main(void)
         cmocka_unit_test(a_claims_answer_decides_which_deliveries_are_acknowledged),
         cmocka_unit_test(only_short_attempts_are_held_ahead),
         cmocka_unit_test(what_would_take_too_long_is_not_held),
+        cmocka_unit_test(a_slot_is_handed_ahead_only_what_is_short),
+        cmocka_unit_test(only_short_attempts_are_gathered_into_a_batch),
         cmocka_unit_test(a_death_is_told_with_its_cause_and_its_cost),
         cmocka_unit_test(exit_codes_and_signals_are_kept_apart_in_the_usage),
         cmocka_unit_test(a_worker_is_healthy_while_it_consumes),

@@ -87,7 +87,7 @@ static int setup(void **state)
     b->args[0] = b->storage_flag;
     b->options = (struct runtime_options){
         .slots = 1, .program = PROGRAM, .slot_args = b->args, .kill_grace_ms = 100};
-    b->events = (struct slot_events){on_progress, on_ended, on_died, b};
+    b->events = (struct slot_events){on_progress, on_ended, on_died, NULL, b};
     slot_init(&b->slot, 0, &b->options, &b->events);
     *state = b;
     return 0;
@@ -156,6 +156,7 @@ static void give(struct bench *b, const char *type, const char *params, int64_t 
 static void assign(struct bench *b)
 {
     assert_int_equal(slot_assign(&b->slot, &b->work, b, clock_mono_ms(), NULL), 0);
+    slot_flush(&b->slot);
 }
 
 static void run(struct bench *b, const char *type, const char *params)

@@ -67,6 +67,54 @@ static void a_crash_is_reported_and_the_worker_lives_on(void **state)
     assert_true(worker_log_says(b, "slot.died"));
 }
 
+/* Enough of them for the worker to hand its slots short attempts ahead. */
+enum { SHORT_ONES = 80, MORE = 40 };
+
+static void offer_short(struct bench *b, int count)
+{
+    for (int i = 0; i < count; i++)
+        fake_manager_offer(&b->manager, "{}", 0);
+}
+
+/* Done, or handed back by a machine so busy that they seemed long. */
+static void expect_no_harm(struct bench *b, int first, int count)
+{
+    for (int i = first; i < first + count; i++) {
+        const struct report *r = fake_manager_report(&b->manager, i);
+        assert_non_null(r);
+        assert_true(r->outcome == ATTEMPT_DONE || r->outcome == ATTEMPT_RELEASED);
+    }
+}
+
+static void what_is_behind_a_long_attempt_does_not_wait_for_it(void **state)
+{
+    struct bench *b = *state;
+
+    offer_short(b, SHORT_ONES);
+    int long_one = fake_manager_offer(&b->manager, long_sleep, 0);
+    offer_short(b, MORE);
+    worker_start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, SHORT_ONES + MORE));
+    assert_null(fake_manager_report(&b->manager, long_one));
+    expect_no_harm(b, 0, SHORT_ONES);
+    expect_no_harm(b, long_one + 1, MORE);
+}
+
+static void a_crash_among_short_attempts_is_that_of_one(void **state)
+{
+    struct bench *b = *state;
+
+    offer_short(b, SHORT_ONES);
+    int crash = fake_manager_offer(&b->manager, "{\"crash\":\"kill\"}", 0);
+    offer_short(b, MORE);
+    worker_start(b, NULL, NULL);
+    assert_true(fake_manager_wait_reports(&b->manager, SHORT_ONES + 1 + MORE));
+    assert_int_equal(fake_manager_report(&b->manager, crash)->error.class, ERROR_CRASH);
+    expect_no_harm(b, 0, SHORT_ONES);
+    expect_no_harm(b, crash + 1, MORE);
+    assert_int_equal(b->manager.report_count, SHORT_ONES + 1 + MORE); /* each once */
+}
+
 /* One slot, and it is long at work: others are to have what it cannot begin. */
 static void what_no_slot_can_begin_soon_is_handed_back(void **state)
 {
@@ -557,6 +605,8 @@ static void bad_settings_are_told_before_anything_starts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        test(what_is_behind_a_long_attempt_does_not_wait_for_it),
+        test(a_crash_among_short_attempts_is_that_of_one),
         test(what_no_slot_can_begin_soon_is_handed_back),
         test(tasks_are_claimed_run_and_reported),
         test(a_task_offered_to_an_idle_worker_is_taken_at_once),
