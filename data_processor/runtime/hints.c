@@ -26,6 +26,13 @@ static struct hints_plan next_when_full(const struct hints *h, int64_t now_ms)
     return rest > 0 ? wait_for(rest) : (struct hints_plan){HINTS_PAUSE, 0, 0};
 }
 
+/* While one claim waits at this manager, work that came in elsewhere is claimed aside: not more
+ * than there is room for in all, or what is too much would have to be handed back. */
+static int aside(int room)
+{
+    return room / 2 < HINTS_ASIDE_MAX ? room / 2 : HINTS_ASIDE_MAX;
+}
+
 /* How long the manager may keep a claim without an answer. */
 static int64_t patience_ms(const struct hints *h)
 {
@@ -46,7 +53,8 @@ struct hints_plan hints_next(const struct hints *h, int64_t now_ms)
         return (struct hints_plan){HINTS_CONSUME, 0, 0};
     if (now_ms < h->retry_at_ms)
         return wait_for(h->retry_at_ms - now_ms);
-    return claim(h->room, patience_ms(h));
+    int64_t ms = patience_ms(h);
+    return claim(h->link == HINTS_UP && ms > 0 ? h->room - aside(h->room) : h->room, ms);
 }
 
 int hints_claimed(struct hints *h, int asked, int got)

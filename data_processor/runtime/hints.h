@@ -33,7 +33,8 @@ enum {
     HINTS_LONG_POLL_MS = 20000,
     HINTS_SHORT_POLL_MS = 2000, /* while the broker is down */
     HINTS_GIVE_BACK_MS = 1000,  /* without a free slot */
-    HINTS_WAIT_MAX_MS = 1000    /* a broker's owner has to come by that often */
+    HINTS_WAIT_MAX_MS = 1000,   /* a broker's owner has to come by that often */
+    HINTS_ASIDE_MAX = 4         /* of the room, kept for claims aside */
 };
 
 enum hints_action {

@@ -39,7 +39,8 @@ struct source {
     uint64_t tags[SLOTS_MAX];      /* of the deliveries held, oldest first */
     struct known known[KNOWN_MAX]; /* the latest ones, in a ring */
     size_t known_next;
-    struct manager aside;   /* for claims while one waits */
+    struct manager aside;   /* for claims while one waits, */
+    int spare;              /* of so many more at most */
     int64_t aside_retry_ms; /* none before this: the manager was away */
     int64_t worked_ms;      /* when a claim last got something; 0 once at rest */
 };
@@ -289,12 +290,12 @@ static bool claim_from(struct source *src, struct manager *m, const struct hints
         return false;
     }
     rest_when_idle(src, got, clock_mono_ms());
+    src->spare -= got;
     ack_oldest(src, hints_claimed(&src->hints, plan->limit, got));
     return true;
 }
 
-/* While a claim waits, which goes on: what the manager is asked for twice may be twice as much
- * as there is room for, and is handed back if it would have to wait here. */
+/* While a claim waits, which goes on. */
 static int look_aside(void *arg)
 {
     struct source *src = arg;
@@ -302,7 +303,7 @@ static int look_aside(void *arg)
     if (src->hints.link != HINTS_UP)
         return -1;
     wait_on_broker(src, 0);
-    struct hints_plan plan = {HINTS_CLAIM, board_room(src->s->board), 0};
+    struct hints_plan plan = {HINTS_CLAIM, src->spare, 0};
     if (src->hints.held > 0 && plan.limit > 0 && clock_mono_ms() >= src->aside_retry_ms &&
         !atomic_load(&src->s->board->claims_stopped))
         claim_from(src, &src->aside, &plan, &src->aside_retry_ms);
@@ -318,6 +319,7 @@ static void claim(struct source *src, const struct hints_plan *plan)
     m->stop = plan->ms > 0 ? &src->s->board->claims_stopped : &src->s->board->quit;
     m->aside = plan->ms > 0 ? look_aside : NULL;
     m->aside_arg = src;
+    src->spare = src->hints.room - plan->limit;
     if (!claim_from(src, m, plan, &src->hints.retry_at_ms))
         src->hints.is_in_touch = false;
 }

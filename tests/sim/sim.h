@@ -118,7 +118,8 @@ struct worker {
     int held_count;
     struct hints hints;
     uint64_t tags[MESSAGES];
-    struct poll *poll, *aside; /* the second while the first waits */
+    struct poll *poll, *aside; /* the second while the first waits, */
+    int spare;                 /* for so many at most */
     bool heartbeat_busy, reporter_busy, source_busy;
 };
 

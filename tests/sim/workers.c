@@ -154,6 +154,8 @@ static void settle_poll(struct sim *s, struct worker *w, struct poll **at)
     else
         take_over(s, w, p);
     if (p->is_answered && !p->rc)
+        w->spare -= (int)p->count;
+    if (p->is_answered && !p->rc)
         ack_oldest(s, w, hints_claimed(&w->hints, p->asked, (int)p->count));
     hang_up(at);
 }
@@ -240,7 +242,8 @@ static void look_aside(struct sim *s, struct worker *w)
     }
     look_around(s, w);
     take_deliveries(s, w);
-    struct hints_plan plan = {HINTS_CLAIM, w->hints.room, 0};
+    struct hints_plan plan = {HINTS_CLAIM, w->spare < w->hints.room ? w->spare : w->hints.room,
+                              0};
     if (w->hints.held > 0 && plan.limit > 0 && s->now >= w->hints.retry_at_ms)
         claim(s, w, &w->aside, &plan);
 }
@@ -267,6 +270,7 @@ static void source_step(struct sim *s, struct worker *w)
         take_deliveries(s, w);
         break;
     case HINTS_CLAIM:
+        w->spare = w->hints.room - plan.limit;
         claim(s, w, &w->poll, &plan);
         break;
     case HINTS_CONSUME:
