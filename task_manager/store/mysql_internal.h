@@ -81,6 +81,7 @@ struct my_conn {
     unsigned shard;        /* of the counters of tasks */
     struct my_probe probe; /* of this transaction */
     struct tally tally;    /* of this transaction */
+    bool has_clock;        /* @now is set in it */
     bool tells_ahead;      /* its body tells what waits now (see my_ahead_add) */
     struct my_conn *next;
 };
@@ -193,6 +194,8 @@ void my_end(struct my_query *q);
 /* Constant SQL without parameters or rows, as my_run; all that waits, sent; and forgotten. */
 int my_queue(struct my_conn *c, const char *sql, struct err *err);
 int my_flush(struct my_conn *c, struct err *err);
+/* Sets @now, in a transaction, unless it is: what rows are written with, after all locks. */
+int my_clock(struct my_conn *c, struct err *err);
 void my_forget_script(struct my_conn *c);
 
 /* -- what waits, read ahead (store_mysql_ahead.c); thread-safe -- */

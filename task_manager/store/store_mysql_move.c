@@ -258,7 +258,7 @@ static int add_attempts(struct my_conn *c, struct move_args *a, struct err *err)
 {
     const struct made *ended[MY_ROWS_MAX];
     size_t at = 0;
-    int rc = 0;
+    int rc = my_clock(c, err);
 
     while (at < a->made_count && !rc) {
         size_t count = 0;

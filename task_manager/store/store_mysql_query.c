@@ -498,6 +498,18 @@ int my_run(struct my_query *q, int64_t *ret_changes, struct err *err)
     return rc;
 }
 
+int my_clock(struct my_conn *c, struct err *err)
+{
+    struct my_query q;
+
+    assert(c->in_transaction);
+    if (c->has_clock)
+        return 0;
+    c->has_clock = true;
+    my_begin(&q, c, MY_SET_CLOCK);
+    return my_run(&q, NULL, err);
+}
+
 void my_end(struct my_query *q)
 {
     if (q->res)

@@ -57,6 +57,8 @@ void my_task_finish(struct my_task_row *row, struct task *ret)
     ret->error.class = (enum error_class)row->error_class;
     ret->input.size = (uint64_t)row->input_size;
     ret->output.size = (uint64_t)row->output_size;
+    if (strcmp(ret->worker, MY_NOBODY_NAME) == 0)
+        ret->worker[0] = '\0';
     ret->lease_until_ms = ret->state == TASK_PROCESSING ? row->wake_ms : 0;
     row->task.params = row->task.result = NULL; /* handed over */
 }

@@ -109,7 +109,7 @@ static size_t fitting(const struct task *const *items, size_t count)
 int my_add_tasks(struct my_conn *c, const struct task *const *items, size_t count,
                  struct err *err)
 {
-    int rc = 0;
+    int rc = my_clock(c, err);
 
     for (size_t from = 0, n; from < count && !rc; from += n) {
         struct my_query q;
@@ -126,7 +126,7 @@ int my_add_tasks(struct my_conn *c, const struct task *const *items, size_t coun
 int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
                   struct err *err)
 {
-    int rc = 0;
+    int rc = my_clock(c, err);
 
     if (count > 0 && c->probe.kind == PROBE_NONE) {
         c->probe =
@@ -151,7 +151,7 @@ int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
 
 int my_announce(struct my_conn *c, const struct my_notice *items, size_t count, struct err *err)
 {
-    int rc = 0;
+    int rc = count > 0 ? my_clock(c, err) : 0;
 
     for (size_t from = 0, n; from < count && !rc; from += n) {
         struct my_query q;

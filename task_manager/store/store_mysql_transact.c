@@ -129,8 +129,9 @@ static int commit(struct my_conn *c, enum outcome *ret, struct err *err)
     return rc;
 }
 
-/* Nothing comes from a server that was asked nothing, but the end of the connection: one that died
- * while it was idle must not leave open whether the transaction that is sent was recorded. */
+/* Nothing comes from a server that was asked nothing, but the end of the connection: one that
+ * died while it was idle must not leave open whether the transaction that is sent was recorded.
+ */
 static int check_link(struct my_conn *c, struct err *err)
 {
     struct pollfd link = {.fd = mysql_get_socket(c->my), .events = POLLIN | POLLRDHUP};
@@ -147,7 +148,7 @@ static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *r
     *ret = UNDONE;
     my_forget_script(c);
     c->in_transaction = true;
-    c->is_begun = c->tells_ahead = false;
+    c->is_begun = c->tells_ahead = c->has_clock = false;
     c->probe.kind = PROBE_NONE;
     tally_clear(&c->tally);
     int rc = check_link(c, err);

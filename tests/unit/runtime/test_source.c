@@ -133,7 +133,7 @@ static int setup_polling(void **state, int64_t poll_ms)
         (struct service){.options = &b->options, .board = &b->board, .broker = &b->broker.base};
     assert_int_equal(
         manager_open(&b->service.manager, b->manager.url, "claim", &b->board.quit, NULL), 0);
-    board_offer(&b->board, 2, 0, 0);
+    board_offer(&b->board, 4, 0, 0);
     assert_int_equal(pthread_create(&b->thread, NULL, source_run, &b->service), 0);
     *state = b;
     return 0;
