@@ -200,7 +200,7 @@ void my_forget_script(struct my_conn *c);
 
 /* -- what waits, read ahead (store_mysql_ahead.c); thread-safe -- */
 
-enum { MY_AHEAD_QUEUES = 32, MY_AHEAD_MAX = 512 };
+enum { MY_AHEAD_QUEUES = 128, MY_AHEAD_MAX = 512 };
 
 struct my_ahead {
     pthread_mutex_t lock;

@@ -28,6 +28,7 @@ struct ahead {
     size_t first, count;
     bool is_whole;   /* nothing else waits */
     int64_t read_ms; /* monotonic; 0: knows nothing */
+    int64_t used_ms; /* when somebody last looked at it */
     struct my_ahead_mark mark;
 };
 
@@ -40,20 +41,28 @@ static struct ahead *find(struct my_ahead *a, const char *queue)
     return NULL;
 }
 
-/* A new one, or the one in its place that was read the longest time ago. NULL without memory.
+static struct ahead *least_used(struct my_ahead *a)
+{
+    struct ahead *found = a->queues[0];
+
+    for (size_t i = 1; i < a->count; i++) {
+        if (a->queues[i]->used_ms < found->used_ms)
+            found = a->queues[i];
+    }
+    return found;
+}
+
+/* A new one, or else that which nobody has looked at for the longest time. NULL without memory.
  */
 static struct ahead *make(struct my_ahead *a, const char *queue)
 {
-    struct ahead *q = a->count < MY_AHEAD_QUEUES ? malloc(sizeof *q) : a->queues[0];
+    bool has_room = a->count < MY_AHEAD_QUEUES;
+    struct ahead *q = has_room ? malloc(sizeof *q) : least_used(a);
 
     if (!q)
         return NULL;
-    if (a->count < MY_AHEAD_QUEUES)
+    if (has_room)
         a->queues[a->count++] = q;
-    for (size_t i = 0; a->count == MY_AHEAD_QUEUES && i < a->count; i++) {
-        if (a->queues[i]->read_ms < q->read_ms)
-            q = a->queues[i];
-    }
     snprintf(q->queue, sizeof q->queue, "%s", queue);
     q->first = q->count = 0;
     q->is_whole = false;
@@ -224,8 +233,10 @@ struct my_ahead_mark my_ahead_mark(struct my_ahead *a, const char *queue)
     struct ahead *q = find(a, queue);
     if (!q)
         q = make(a, queue);
-    if (q)
+    if (q) {
         mark = q->mark;
+        q->used_ms = clock_mono_ms();
+    }
     pthread_mutex_unlock(&a->lock);
     return mark;
 }
