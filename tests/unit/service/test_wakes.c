@@ -1,0 +1,109 @@
+/* test_wakes.c - how many submits are announced, and that the others are not forgotten. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "service_internal.h"
+
+enum { MANY = 40, ANNOUNCED = 16 };
+
+static int setup(void **state)
+{
+    struct service *s = calloc(1, sizeof *s);
+
+    assert_non_null(s);
+    s->announce = true;
+    pthread_mutex_init(&s->wakes.lock, NULL);
+    rounds_init(&s->relay);
+    *state = s;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct service *s = *state;
+
+    rounds_release(&s->relay);
+    pthread_mutex_destroy(&s->wakes.lock);
+    free(s);
+    return 0;
+}
+
+static struct submission *submits(const char *queue, int64_t run_at_ms)
+{
+    static struct submission items[MANY];
+
+    memset(items, 0, sizeof items);
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(items[i].task.queue, sizeof items[i].task.queue, "%s", queue);
+        items[i].task.run_at_ms = run_at_ms;
+    }
+    return items;
+}
+
+static size_t announced(const struct submission *items)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < MANY; i++)
+        count += !items[i].is_quiet;
+    return count;
+}
+
+static void a_crowd_sends_few_messages_and_one_more_when_it_is_over(void **state)
+{
+    struct service *s = *state;
+    struct submission *items = submits("q", 0);
+
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), ANNOUNCED);
+    while (wakes_settle(s) != INT64_MAX) /* its window is short */
+        assert_int_equal(s->wakes.count, 0);
+    assert_int_equal(s->wakes.count, 1);
+    assert_string_equal(s->wakes.queues[0], "q");
+    assert_true(wakes_settle(s) == INT64_MAX); /* nothing more is owed */
+    assert_int_equal(s->wakes.count, 1);
+    items = submits("q", 0);
+    wakes_limit(s, items, 1);
+    assert_false(items[0].is_quiet);
+}
+
+static void each_queue_has_a_limit_of_its_own(void **state)
+{
+    struct service *s = *state;
+
+    wakes_limit(s, submits("a", 0), MANY);
+    struct submission *items = submits("b", 0);
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), ANNOUNCED);
+    assert_true(wakes_settle(s) != INT64_MAX || s->wakes.count > 0);
+}
+
+static void tasks_that_wait_for_their_time_have_a_message_each(void **state)
+{
+    struct service *s = *state;
+    struct submission *items = submits("q", 1);
+
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), MANY);
+    assert_true(wakes_settle(s) == INT64_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_crowd_sends_few_messages_and_one_more_when_it_is_over,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(each_queue_has_a_limit_of_its_own, setup, teardown),
+        cmocka_unit_test_setup_teardown(tasks_that_wait_for_their_time_have_a_message_each,
+                                        setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
