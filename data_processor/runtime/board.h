@@ -56,7 +56,7 @@ struct board {
     atomic_bool claims_stopped, quit;
 };
 
-enum { BOARD_REPORTS_MAX = WORKER_BATCH_MAX };
+enum { BOARD_REPORTS_MAX = 2 * WORKER_BATCH_MAX };
 
 /* heartbeat_ms: between renewals, but at least three in a lease. */
 int board_open(struct board *b, int64_t heartbeat_ms, struct err *err);

@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { PACE_AHEAD_MS = 100, PACE_AHEAD_MAX = 256, PACE_STUCK_MS = 300 };
+enum { PACE_AHEAD_MS = 100, PACE_AHEAD_MAX = 512, PACE_STUCK_MS = 300 };
 enum { PACE_SLOT_MS = 2, PACE_SLOT_STUCK_MS = 10 };
 enum {
     PACE_BATCH_MS = 5,

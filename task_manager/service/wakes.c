@@ -12,7 +12,7 @@
 #include "clock.h"
 #include "service_internal.h"
 
-enum { WAKES_MAX = 16, WINDOW_MS = 20 };
+enum { WAKES_MAX = 4, WINDOW_MS = 20 };
 
 void relay_wake(struct service *s, const char *queue)
 {

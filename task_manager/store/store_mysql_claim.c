@@ -29,9 +29,12 @@ struct claim_args {
     char secret[TOKEN_HEAD + 1];
 };
 
+/* How many are still wanted, as far as items has room. */
 static size_t left(const struct claim_args *a)
 {
-    return (size_t)a->claim->limit - *a->ret_count;
+    size_t count = (size_t)a->claim->limit - *a->ret_count;
+
+    return count < MY_AHEAD_MAX ? count : MY_AHEAD_MAX;
 }
 
 static void forget_all(struct claim_args *a)
@@ -153,7 +156,7 @@ static size_t random_below(size_t limit)
  * on. */
 static int choose_aside(struct my_conn *c, struct claim_args *a, struct err *err)
 {
-    const size_t limit = (size_t)a->claim->limit, more = limit * ASIDE;
+    const size_t limit = left(a), more = limit * ASIDE;
     bool is_known;
 
     forget_all(a);

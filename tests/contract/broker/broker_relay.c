@@ -88,9 +88,10 @@ static void start(struct fixture *f, const char *url)
     OK(service_start(&parts, &f->service, &err));
 }
 
+/* Tasks that waited for a time, which has come: each has a message of its own. */
 static void submit(struct fixture *f, const char *queue, size_t count)
 {
-    struct submit_request request = {.type = "noop"};
+    struct submit_request request = {.type = "noop", .run_at_ms = 1};
     struct submit_result result;
 
     snprintf(request.queue, sizeof request.queue, "%s", queue);

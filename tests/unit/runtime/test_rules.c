@@ -150,7 +150,7 @@ static void what_would_take_too_long_is_not_held(void **state)
     assert_true(pace_is_stuck(&p, 2, 6));
     for (int i = 0; i < 100; i++)
         pace_note(&p, 1);
-    assert_false(pace_is_stuck(&p, 1, PACE_AHEAD_MAX));
+    assert_false(pace_is_stuck(&p, 1, pace_ahead(&p, 1)));
     assert_true(pace_is_stuck(&p, 0, 1)); /* nobody works */
     assert_false(pace_is_stuck(&p, 0, 0));
     for (unsigned slots = 1; slots < 200; slots++) /* what was claimed a moment ago stays */

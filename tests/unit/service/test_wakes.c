@@ -11,7 +11,7 @@
 
 #include "service_internal.h"
 
-enum { MANY = 40, ANNOUNCED = 16 };
+enum { MANY = 40, ANNOUNCED = 4 };
 
 static int setup(void **state)
 {
