@@ -184,6 +184,7 @@ int slot_assign(struct slot *s, const struct work *work, void *attempt, int64_t 
     const struct slot_item item = {work, attempt, ++s->lines};
     if (s->tickets)
         ticket_offer(s->tickets, item.number);
+    s->number = s->state == SLOT_IDLE ? 0 : s->number;
     if (s->state == SLOT_IDLE)
         begin(s, &item, now_ms);
     else
@@ -215,6 +216,7 @@ static void begin_next(struct slot *s)
     if (s->cause == DEATH_DEADLINE || s->cause == DEATH_LOST)
         s->cause = DEATH_STOP;
     begin(s, &next, clock_mono_ms());
+    s->number = next.number;
 }
 
 static void end_attempt(struct slot *s, struct report *report)
@@ -417,12 +419,48 @@ static void bury(struct slot *s, int64_t died_ms, struct death *ret)
     s->pid = 0;
 }
 
-/* Only the attempt under way can have had a part in it: the process does one after the other,
- * and all that it has said was read. */
+/* An attempt whose report was lost with the process, or with what could not be read of it. It
+ * may have written files, so whoever does it next needs another number. */
+static void release(struct slot *s, const struct slot_item *item)
+{
+    const struct slot_item now = {s->work, s->attempt, s->number};
+    struct report report = {.outcome = ATTEMPT_RELEASED};
+
+    memcpy(report.task_id, item->work->task_id, sizeof report.task_id);
+    memcpy(report.token, item->work->token, sizeof report.token);
+    s->work = item->work;
+    s->attempt = item->attempt;
+    s->events->ended(s->events->arg, s, &report);
+    s->work = now.work;
+    s->attempt = now.attempt;
+}
+
+/* The process does one after the other, so what is behind the attempt under way was not begun,
+ * unless something was not read that it has said. */
 static void return_all(struct slot *s)
 {
-    while (s->ahead_count > 0)
-        s->events->returned(s->events->arg, s, s->ahead[--s->ahead_count].attempt);
+    while (s->ahead_count > 0) {
+        const struct slot_item *item = &s->ahead[--s->ahead_count];
+        if (!s->tickets || ticket_withdraw(s->tickets, item->number))
+            s->events->returned(s->events->arg, s, item->attempt);
+        else
+            release(s, item);
+    }
+}
+
+/* The process may have died of the attempt before, which had ended, with the next one unread.
+ */
+static bool return_unbegun(struct slot *s)
+{
+    if (s->state != SLOT_BUSY || !s->number || !ticket_withdraw(s->tickets, s->number))
+        return false;
+    void *attempt = s->attempt;
+    s->state = SLOT_IDLE;
+    s->work = NULL;
+    s->attempt = NULL;
+    s->deadline_ms = INT64_MAX;
+    s->events->returned(s->events->arg, s, attempt);
+    return true;
 }
 
 static void tell_death(struct slot *s, const struct death *d)
@@ -474,6 +512,8 @@ void slot_reap(struct slot *s, int64_t now_ms)
     bury(s, s->judge_at_ms > 0 ? s->judge_at_ms - SLOT_STOP_WINDOW_MS : now_ms, &death);
     s->judge_at_ms = 0;
     return_all(s);
+    if (return_unbegun(s))
+        had_reason = s->cause > DEATH_GARBLED;
     tell_death(s, &death);
     close_fd(s);
     drop_tickets(s);

@@ -76,6 +76,7 @@ struct slot {
     unsigned skips;            /* lines taken back that it has yet to come by */
     struct slot_item ahead[SLOT_AHEAD_MAX]; /* while BUSY: those behind, the next one first */
     unsigned ahead_count;
+    uint64_t number; /* of the one under way if it was handed ahead, else 0 */
 
     /* While BUSY. */
     const struct work *work;

@@ -46,6 +46,7 @@ struct wake_limit {
     char queue[TASK_QUEUE_MAX];
     int64_t since_ms; /* begin of its window */
     unsigned wakes;   /* in it */
+    unsigned asked;   /* by the call under way */
     bool is_owed;     /* others were left out */
 };
 
@@ -152,6 +153,8 @@ void relay_wake(struct service *s, const char *queue);
 void relay_hand(struct service *s, const struct task *t, int64_t seq);
 /* Marks those of the submits that need not be announced (is_quiet). */
 void wakes_limit(struct service *s, struct submission *items, size_t count);
+/* One that wakes_limit has seen was recorded; the relay is to be poked then. */
+void wakes_recorded(struct service *s, const struct submission *item);
 /* Has what is owed to queues sent, if it is time; how long until it is, INT64_MAX for nothing.
  */
 int64_t wakes_settle(struct service *s);

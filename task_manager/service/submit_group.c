@@ -67,10 +67,9 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
         jobs[i]->err = why;
         if (!rc)
             jobs[i]->result = results[i];
-        /* Those that were to wake its queue may all have been repeats. */
-        if (!rc && items[i].is_quiet && items[i].key && results[i].outcome == SUBMIT_ACCEPTED)
-            relay_wake(s, items[i].task.queue);
-        else if (!rc && !items[i].is_quiet && results[i].outcome == SUBMIT_ACCEPTED)
+        if (!rc && results[i].outcome == SUBMIT_ACCEPTED)
+            wakes_recorded(s, &items[i]);
+        if (!rc && !items[i].is_quiet && results[i].outcome == SUBMIT_ACCEPTED)
             relay_hand(s, &items[i].task, results[i].outbox_seq);
         submit_settle(s, jobs[i]);
     }

@@ -70,7 +70,7 @@ static const char *find_id(const char *key, char *ret_end)
     if (strncmp(key, outputs, sizeof outputs - 1) != 0)
         return NULL;
     *ret_end = '/';
-    if (strcspn(id, "/") == SHARD_LEN) {
+    if (strcspn(id, "/") == SHARD_LEN && id[SHARD_LEN] == '/') {
         id += SHARD_LEN + 1;
         *ret_end = '.';
     }

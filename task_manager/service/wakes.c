@@ -5,14 +5,15 @@
  * not send a crowd of messages, each of which costs the database and the broker as much as the
  * task itself. So within WINDOW_MS no more than WAKES_MAX tasks of a queue are announced by
  * outbox rows. For those left out one more message is owed, which goes out when the window is
- * over: by then all that were woken may have found the queue empty. */
+ * over: by then all that were woken may have found the queue empty. Only what was recorded
+ * counts, and is owed for. */
 #include <stdio.h>
 #include <string.h>
 
 #include "clock.h"
 #include "service_internal.h"
 
-enum { WAKES_MAX = 4, WINDOW_MS = 20 };
+enum { WAKES_MAX = 16, WINDOW_MS = 20 };
 
 void relay_wake(struct service *s, const char *queue)
 {
@@ -79,6 +80,8 @@ void wakes_limit(struct service *s, struct submission *items, size_t count)
     int64_t now_ms = clock_mono_ms();
 
     pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < WAKE_LIMITS; i++)
+        w->limits[i].asked = 0;
     for (size_t i = 0; i < count; i++) {
         struct wake_limit *l =
             items[i].task.run_at_ms > 0 ? NULL : limit_of(w, items[i].task.queue, now_ms);
@@ -88,10 +91,28 @@ void wakes_limit(struct service *s, struct submission *items, size_t count)
             l->since_ms = now_ms;
             l->wakes = 0;
         }
-        items[i].is_quiet = ++l->wakes > WAKES_MAX;
-        l->is_owed = l->is_owed || items[i].is_quiet;
+        items[i].is_quiet = l->wakes + l->asked++ >= WAKES_MAX;
     }
     pthread_mutex_unlock(&w->lock);
+}
+
+void wakes_recorded(struct service *s, const struct submission *item)
+{
+    struct wakes *w = &s->wakes;
+    struct wake_limit *found = NULL;
+
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < WAKE_LIMITS && !found; i++) {
+        if (strcmp(w->limits[i].queue, item->task.queue) == 0)
+            found = &w->limits[i];
+    }
+    if (found && item->is_quiet)
+        found->is_owed = true;
+    else if (found && item->task.run_at_ms == 0)
+        found->wakes++;
+    pthread_mutex_unlock(&w->lock);
+    if (!found && item->is_quiet) /* its place is another queue's by now */
+        relay_wake(s, item->task.queue);
 }
 
 int64_t wakes_settle(struct service *s)

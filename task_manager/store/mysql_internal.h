@@ -52,10 +52,11 @@ struct my_waiting {
 };
 
 /* An event that a transaction writes: should the link break during COMMIT, it tells whether
- * there was one. That of a task is known by what it says, since no change of state comes twice
- * with the same attempt; that of a run by its number. */
+ * there was one. The begin and the end of an attempt are known by what they say, as a submit
+ * is: none comes twice with the same number. Others (a client may set a state, and retry, again
+ * and again) and those of runs are known by their number. */
 struct my_probe {
-    enum { PROBE_NONE, PROBE_TASK, PROBE_RUN } kind;
+    enum { PROBE_NONE, PROBE_CHANGE, PROBE_EVENT, PROBE_RUN } kind;
     char id[ID_TEXT_MAX]; /* of the task or run */
     int from, to, attempt;
     int64_t seq;
@@ -191,8 +192,9 @@ void my_want_id(struct my_query *q, int64_t *ret);
 void my_expect(struct my_query *q, int64_t changes);
 int my_run(struct my_query *q, int64_t *ret_changes, struct err *err);
 void my_end(struct my_query *q);
-/* Constant SQL without parameters or rows, as my_run; all that waits, sent; and forgotten. */
-int my_queue(struct my_conn *c, const char *sql, struct err *err);
+/* Constant SQL without parameters or rows, which waits in any case; all that waits, sent; and
+ * forgotten. */
+void my_queue(struct my_conn *c, const char *sql);
 int my_flush(struct my_conn *c, struct err *err);
 /* Sets @now, in a transaction, unless it is: what rows are written with, after all locks. */
 int my_clock(struct my_conn *c, struct err *err);

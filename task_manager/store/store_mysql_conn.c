@@ -224,6 +224,8 @@ int my_connect(const struct my_address *a, const struct my_limits *limits, struc
     if (!mysql_real_connect(c->my, a->host, a->user, a->password, a->database, a->port, NULL,
                             CLIENT_FOUND_ROWS | CLIENT_MULTI_STATEMENTS))
         rc = my_fail(c, "be reached", err);
+    else if (mysql_set_character_set(c->my, "utf8mb4") != 0) /* whatever the server prefers */
+        rc = my_fail(c, "speak utf8mb4", err);
     else
         rc = set_session(c, limits, err);
     if (rc) {

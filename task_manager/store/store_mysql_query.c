@@ -324,7 +324,7 @@ int my_flush(struct my_conn *c, struct err *err)
 }
 
 /* Ends the statement; its answer is taken when the script has been sent. */
-static int add(struct my_query *q, bool has_rows, struct err *err)
+static void put(struct my_query *q, bool has_rows)
 {
     struct my_conn *c = q->c;
     bool complete = !next_place(q);
@@ -336,18 +336,26 @@ static int add(struct my_query *q, bool has_rows, struct err *err)
         (struct my_waiting){.query = has_rows ? q : NULL,
                             .ret_id = q->ret_id,
                             .expected = q->expects ? q->expected : -1};
+}
+
+/* And sends it all when there is much of it; there is always room for one more. */
+static int add(struct my_query *q, bool has_rows, struct err *err)
+{
+    struct my_conn *c = q->c;
+
+    put(q, has_rows);
     return c->waiting_count == MY_WAITING_MAX || c->script.len > SCRIPT_BYTES ||
                    !buf_ok(&c->script)
                ? my_flush(c, err)
                : 0;
 }
 
-int my_queue(struct my_conn *c, const char *sql, struct err *err)
+void my_queue(struct my_conn *c, const char *sql)
 {
     struct my_query q;
 
     my_begin_sql(&q, c, sql);
-    return add(&q, false, err);
+    put(&q, false);
 }
 
 /* -- running -- */

@@ -123,16 +123,28 @@ int my_add_tasks(struct my_conn *c, const struct task *const *items, size_t coun
     return rc;
 }
 
+/* Which of the events is to tell whether the transaction was recorded. */
+static void choose_probe(struct my_conn *c, const struct my_event *items, size_t count)
+{
+    size_t i = 0;
+
+    while (i < count && items[i].from >= 0 && items[i].from != TASK_PROCESSING &&
+           items[i].to != TASK_PROCESSING)
+        i++;
+    const struct my_event *e = &items[i < count ? i : 0];
+    c->probe = (struct my_probe){
+        i < count ? PROBE_CHANGE : PROBE_EVENT, "", e->from, e->to, e->attempt, 0};
+    snprintf(c->probe.id, sizeof c->probe.id, "%s", e->id);
+}
+
 int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
                   struct err *err)
 {
+    bool chooses = count > 0 && c->probe.kind == PROBE_NONE;
     int rc = my_clock(c, err);
 
-    if (count > 0 && c->probe.kind == PROBE_NONE) {
-        c->probe =
-            (struct my_probe){PROBE_TASK, "", items[0].from, items[0].to, items[0].attempt, 0};
-        snprintf(c->probe.id, sizeof c->probe.id, "%s", items[0].id);
-    }
+    if (chooses)
+        choose_probe(c, items, count);
     for (size_t from = 0, n; from < count && !rc; from += n) {
         struct my_query q;
         n = my_begin_rows(&q, c, MY_EVENT_ADD, count - from);
@@ -144,6 +156,8 @@ int my_add_events(struct my_conn *c, const struct my_event *items, size_t count,
             my_text_in(&q, items[i].actor, TASK_WORKER_MAX);
             my_text_in(&q, items[i].detail, ERR_TEXT_MAX);
         }
+        if (chooses && from == 0 && c->probe.kind == PROBE_EVENT)
+            my_want_id(&q, &c->probe.seq);
         rc = my_run(&q, NULL, err);
     }
     return rc;
@@ -236,8 +250,10 @@ int my_submit(struct store *s, const struct submission *items, const size_t *ord
                  : err_set(err, -E_NO_MEMORY, "no memory for a submit");
     for (size_t i = 0; i < a.fresh_count && !rc; i++) {
         const struct task *t = a.fresh[i];
-        if (t->run_at_ms == 0) /* others are found when they are due */
+        if (t->run_at_ms == 0)
             my_ahead_add(&my->ahead, t->queue, -(int64_t)t->priority, t->id);
+        else /* it may be due already */
+            my_ahead_forget(&my->ahead, t->queue);
     }
     free(a.fresh);
     free(a.events);

@@ -47,8 +47,11 @@ struct probe {
 
 static void bind_probe(struct my_query *q, struct my_conn *c, const struct my_probe *p)
 {
-    my_begin(q, c, p->kind == PROBE_RUN ? MY_RUN_PROBE : MY_PROBE);
-    if (p->kind == PROBE_RUN) {
+    static const enum my_stmt statements[] = {
+        [PROBE_CHANGE] = MY_PROBE, [PROBE_EVENT] = MY_EVENT_PROBE, [PROBE_RUN] = MY_RUN_PROBE};
+
+    my_begin(q, c, statements[p->kind]);
+    if (p->kind != PROBE_CHANGE) {
         my_int(q, p->seq);
         return;
     }
@@ -109,16 +112,15 @@ static int write_tally(struct my_conn *c, struct err *err)
     return rc;
 }
 
-/* COMMIT goes with what still waits, but for a run: only when all before it has been answered
- * is the number of its event known. */
+/* COMMIT goes with what still waits, unless the number of an event has to be known: that comes
+ * with the answers to all before it. */
 static int commit(struct my_conn *c, enum outcome *ret, struct err *err)
 {
-    int rc = c->probe.kind == PROBE_RUN ? my_flush(c, err) : 0;
+    int rc = c->probe.kind > PROBE_CHANGE ? my_flush(c, err) : 0;
 
-    if (!rc)
-        rc = my_queue(c, "COMMIT", err);
     if (rc)
         return rc;
+    my_queue(c, "COMMIT");
     FAILPOINT(commit_begun);
     rc = my_flush(c, err);
     FAILPOINT(commit_done);
@@ -152,8 +154,7 @@ static int try_once(struct my_conn *c, my_body *body, void *arg, enum outcome *r
     c->probe.kind = PROBE_NONE;
     tally_clear(&c->tally);
     int rc = check_link(c, err);
-    if (!rc)
-        rc = my_queue(c, "START TRANSACTION", err);
+    my_queue(c, "START TRANSACTION");
     if (!rc)
         rc = body(c, arg, err);
     if (!rc)
@@ -212,20 +213,28 @@ static int transact(struct store_mysql *s, my_body *body, void *arg, struct prob
     }
 }
 
+/* The probe of a session that broke tells of what the server had done by then. It may still
+ * have been at the statements before: then the redo meets their rows, fails, and another look
+ * tells. */
 int my_transact(struct store_mysql *s, my_body *body, void *arg, struct err *err)
 {
+    struct probe before = {.found = false};
+
     for (int tries = 0; tries < TRIES; tries++) {
         struct probe lost = {.found = false};
-        int rc = transact(s, body, arg, &lost, err);
-        if (lost.event.kind == PROBE_NONE)
-            return rc;
         struct err why = ERR_INIT;
-        if (transact(s, probe_body, &lost, NULL, &why))
+        int rc = transact(s, body, arg, &lost, err);
+        bool is_unknown = lost.event.kind != PROBE_NONE;
+        if (!is_unknown && (!rc || before.event.kind == PROBE_NONE))
+            return rc;
+        if (is_unknown)
+            before = lost;
+        if (transact(s, probe_body, &before, NULL, &why))
             return err_set(err, -E_UNKNOWN_OUTCOME,
                            "the link to the database broke during COMMIT, and then: %s",
                            why.text);
-        if (lost.found)
-            return 0;
+        if (before.found || !is_unknown)
+            return before.found ? 0 : rc;
     }
     return err_set(err, -E_UNAVAILABLE, "the link to the database broke during COMMIT %d times",
                    TRIES);

@@ -287,6 +287,113 @@ static void a_commit_that_did_not_count_is_done_again_after_its_link_was_cut(voi
     commit_with_a_cut(*state, false);
 }
 
+enum { CROWD = 64 };
+
+struct crowd {
+    struct store *s;
+    struct submission items[CROWD];
+    struct submit_result results[CROWD];
+    size_t count;
+    int rc;
+};
+
+static void *crowd_call(void *arg)
+{
+    struct crowd *c = arg;
+
+    c->rc = store_submit(c->s, c->items, c->count, true, c->results, NULL);
+    return NULL;
+}
+
+/* So many statements that COMMIT fills the script, or comes just before or after. */
+static void a_crowd_is_recorded_once_after_its_link_was_cut(void **state)
+{
+    static struct crowd call;
+    struct faults *a = *state;
+    pthread_t thread;
+    struct task t;
+
+    for (call.count = CROWD - 8; call.count <= CROWD - 4; call.count++) {
+        call.s = a->s;
+        for (size_t i = 0; i < call.count; i++)
+            call.items[i] = a_submission();
+        as_root(a, "BACKUP STAGE START");
+        as_root(a, "BACKUP STAGE BLOCK_COMMIT");
+        assert_int_equal(pthread_create(&thread, NULL, crowd_call, &call), 0);
+        wait_until(commit_waits, a);
+        tcp_proxy_reset(a->proxy);
+        wait_until(probe_waits, a);
+        as_root(a, "BACKUP STAGE END");
+        pthread_join(thread, NULL);
+        assert_int_equal(call.rc, 0);
+        for (size_t i = 0; i < call.count; i++) {
+            assert_int_equal(call.results[i].outcome, SUBMIT_ACCEPTED);
+            assert_ok(store_get(a->s, call.items[i].task.id, &t, err));
+            task_release(&t);
+        }
+    }
+}
+
+struct changing {
+    struct store *s;
+    struct task_move move;
+    struct move_result result;
+    int rc;
+};
+
+static void *move_call(void *arg)
+{
+    struct changing *c = arg;
+
+    c->rc = store_move(c->s, &c->move, 1, false, &c->result, NULL);
+    return NULL;
+}
+
+static void change(struct changing *c, enum task_state from, enum task_state to)
+{
+    c->move.from = from;
+    c->move.to = to;
+    c->move.reset_attempts = to == TASK_RECEIVED;
+}
+
+/* A client sets a state and retries: the same change comes twice with the same attempt. */
+static void a_change_that_came_before_is_not_taken_for_the_one_that_was_cut(void **state)
+{
+    struct faults *a = *state;
+    struct submission item = a_submission();
+    struct submit_result result;
+    struct changing call = {.s = a->s};
+    pthread_t thread;
+    char sql[64];
+
+    submit(a->s, &item, &result);
+    memcpy(call.move.id, item.task.id, sizeof call.move.id);
+    call.move.actor = "client";
+    call.move.outcome = ATTEMPT_FAILED;
+    call.move.error.class = ERROR_TRANSIENT;
+    for (int i = 0; i < 3; i++) {
+        change(&call, i % 2 ? TASK_FAILED : TASK_RECEIVED, i % 2 ? TASK_RECEIVED : TASK_FAILED);
+        move_call(&call);
+        assert_int_equal(call.rc, 0);
+        assert_int_equal(call.result.outcome, MOVE_MADE);
+    }
+    change(&call, TASK_FAILED, TASK_RECEIVED);
+    as_root(a, "BACKUP STAGE START");
+    as_root(a, "BACKUP STAGE BLOCK_COMMIT");
+    assert_int_equal(pthread_create(&thread, NULL, move_call, &call), 0);
+    wait_until(commit_waits, a);
+    unsigned long session = find_session(a, "info LIKE 'COMMIT%'");
+    tcp_proxy_reset(a->proxy);
+    wait_until(probe_waits, a);
+    snprintf(sql, sizeof sql, "KILL CONNECTION %lu", session);
+    as_root(a, sql);
+    wait_until(commit_waits, a);
+    as_root(a, "BACKUP STAGE END");
+    pthread_join(thread, NULL);
+    assert_int_equal(call.rc, 0);
+    assert_int_equal(state_of(a->s, item.task.id), TASK_RECEIVED);
+}
+
 static void a_commit_that_nobody_can_ask_about_has_an_unknown_outcome(void **state)
 {
     struct faults *a = *state;
@@ -343,6 +450,8 @@ int main(void)
         with_faults(a_silent_network_fails_a_ping_in_time),
         with_faults(every_submit_that_returned_is_there_once_after_broken_links),
         with_faults(a_commit_that_counted_is_found_after_its_link_was_cut),
+        with_faults(a_crowd_is_recorded_once_after_its_link_was_cut),
+        with_faults(a_change_that_came_before_is_not_taken_for_the_one_that_was_cut),
         with_faults(a_commit_that_did_not_count_is_done_again_after_its_link_was_cut),
         with_faults(a_server_of_a_cluster_has_counters_of_its_own),
         with_faults(a_commit_that_nobody_can_ask_about_has_an_unknown_outcome),

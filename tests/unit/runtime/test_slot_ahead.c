@@ -340,6 +340,20 @@ static void only_the_attempt_under_way_has_crashed(void **state)
     expect_done(fifth);
 }
 
+/* The process died of the first one, when that had been reported. */
+static void an_attempt_that_was_not_begun_has_not_crashed(void **state)
+{
+    struct bench *b = *state;
+
+    setenv("FAILPOINT", "slot_reported:kill", 1);
+    make_ready(b);
+    unsetenv("FAILPOINT");
+    struct tried *first = hand(b, "{\"sleep_ms\":50}", 0), *second = hand(b, "{}", 0);
+    turn_until(b, b->died == 1);
+    expect_done(first);
+    expect_returned(second);
+}
+
 static void ending_an_attempt_spares_those_behind_it(void **state)
 {
     struct bench *b = *state;
@@ -384,6 +398,7 @@ int main(void)
         test(taking_back_leaves_the_slot_as_it_was),
         test(what_has_begun_cannot_be_taken_back),
         test(only_the_attempt_under_way_has_crashed),
+        test(an_attempt_that_was_not_begun_has_not_crashed),
         test(ending_an_attempt_spares_those_behind_it),
         test(an_attempt_that_is_hit_in_place_of_the_one_before_is_handed_back),
     };
