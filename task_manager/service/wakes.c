@@ -125,11 +125,12 @@ int64_t wakes_settle(struct service *s)
         pthread_mutex_lock(&w->lock);
         struct wake_limit *l = &w->limits[i];
         int64_t rest_ms = l->since_ms + WINDOW_MS - now_ms;
-        if (l->is_owed && rest_ms <= 0) {
+        bool has_room = w->count < sizeof w->queues / sizeof w->queues[0];
+        if (l->is_owed && rest_ms <= 0 && has_room) {
             l->is_owed = false;
             memcpy(queue, l->queue, sizeof queue);
         } else if (l->is_owed && rest_ms < next_ms) {
-            next_ms = rest_ms;
+            next_ms = rest_ms > 0 ? rest_ms : 1; /* once those before it are sent */
         }
         pthread_mutex_unlock(&w->lock);
         if (queue[0])

@@ -105,6 +105,28 @@ static void what_was_not_recorded_does_not_count(void **state)
     }
 }
 
+static void what_is_owed_stays_so_while_there_is_no_room(void **state)
+{
+    struct service *s = *state;
+    struct submission *items = submits("q", 0);
+    const size_t most = sizeof s->wakes.queues / sizeof s->wakes.queues[0];
+    char name[TASK_QUEUE_MAX];
+
+    wakes_limit(s, items, MANY);
+    record(s, items);
+    for (size_t i = 0; i < most; i++) {
+        snprintf(name, sizeof name, "other%zu", i);
+        relay_wake(s, name);
+    }
+    while (wakes_settle(s) != 1) /* its window is over, or all but */
+        assert_int_equal(s->wakes.count, most);
+    s->wakes.count = 0; /* they are sent */
+    while (wakes_settle(s) != INT64_MAX)
+        assert_int_equal(s->wakes.count, 0);
+    assert_int_equal(s->wakes.count, 1);
+    assert_string_equal(s->wakes.queues[0], "q");
+}
+
 static void tasks_that_wait_for_their_time_have_a_message_each(void **state)
 {
     struct service *s = *state;
@@ -122,6 +144,8 @@ int main(void)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(each_queue_has_a_limit_of_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_recorded_does_not_count, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_owed_stays_so_while_there_is_no_room, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(tasks_that_wait_for_their_time_have_a_message_each,
                                         setup, teardown),
     };
