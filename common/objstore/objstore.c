@@ -17,6 +17,7 @@ static void assert_complete(const struct objstore_ops *ops)
     assert(ops->scheme && ops->check_place && ops->open && ops->close);
     assert(ops->put_begin && ops->put_write && ops->put_fd && ops->put_hold);
     assert(ops->put_commit_free && ops->put_abort_free);
+    assert(ops->put_publish_free && ops->sync);
     assert(ops->get && ops->stat && ops->remove && ops->list);
     assert(ops->sweep_object && ops->sweep_parts && ops->free_bytes && ops->root &&
            ops->temp_dir);
@@ -109,6 +110,17 @@ int objstore_put_hold(struct objstore_put *p)
 int objstore_put_commit_free(struct objstore_put *p, struct artifact *ret, struct err *err)
 {
     return p->store->ops->put_commit_free(p, ret, err);
+}
+
+int objstore_put_publish_free(struct objstore_put *p, struct artifact *ret, struct err *err)
+{
+    return p->store->ops->put_publish_free(p, ret, err);
+}
+
+void objstore_sync(struct objstore *s, const char *const *keys, size_t count,
+                   objstore_lost_fn *lost, void *arg)
+{
+    s->ops->sync(s, keys, count, lost, arg);
 }
 
 void objstore_put_abort_free(struct objstore_put *p)

@@ -61,6 +61,21 @@ int objstore_put_hold(struct objstore_put *p);
  * (a failed fsync is never tried again) and p is freed too. E_EXISTS when another put of the
  * same key was faster. */
 int objstore_put_commit_free(struct objstore_put *p, struct artifact *ret, struct err *err);
+
+/* As the commit, but durable only after objstore_sync has said so: who has many small objects
+ * spares each the wait for the disk, which takes them together. Until then nobody else may be
+ * told of the object. (What is too large to be quick is durable at once: more than 256 KiB, and
+ * whatever goes to Azure.) */
+int objstore_put_publish_free(struct objstore_put *p, struct artifact *ret, struct err *err);
+
+/* Makes objects durable that were published, by whatever process; those that are already may
+ * be among them. Calls lost for each that could not be: it was removed (a failed fsync is never
+ * tried again), or a local one was not there (E_NOT_FOUND). Keys stay as they are until it
+ * returns. Blocks on the disk. */
+typedef void objstore_lost_fn(size_t number, const struct err *why, void *arg);
+void objstore_sync(struct objstore *s, const char *const *keys, size_t count,
+                   objstore_lost_fn *lost, void *arg);
+
 /* Drops it; NULL is fine. */
 void objstore_put_abort_free(struct objstore_put *p);
 

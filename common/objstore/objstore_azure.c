@@ -241,6 +241,17 @@ static int azure_object_commit_free(struct objstore_put *base, struct artifact *
     return rc;
 }
 
+/* The service has answered the upload: nothing is left to do. */
+static void azure_sync(struct objstore *s, const char *const *keys, size_t count,
+                       objstore_lost_fn *lost, void *arg)
+{
+    (void)s;
+    (void)keys;
+    (void)count;
+    (void)lost;
+    (void)arg;
+}
+
 static int azure_object_hold(struct objstore_put *base)
 {
     const struct azure_store *s = as_azure(base->store);
@@ -429,6 +440,8 @@ const struct objstore_ops objstore_azure_ops = {
     .put_fd = azure_object_fd,
     .put_hold = azure_object_hold,
     .put_commit_free = azure_object_commit_free,
+    .put_publish_free = azure_object_commit_free,
+    .sync = azure_sync,
     .put_abort_free = azure_object_abort_free,
     .get = azure_object_get,
     .stat = azure_object_stat,

@@ -18,7 +18,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,24 +27,18 @@
 
 #include "failpoint.h"
 #include "fs.h"
+#include "local_sync.h"
 #include "local_walk.h"
 #include "objstore_ops.h"
 #include "sha256.h"
 
-enum { BEGIN_TRIES = 5, SETTLED_MAX = 1024 };
-
-/* A directory whose own name is durable: it need not be synced again for each object. */
-struct settled_dir {
-    uint64_t inode;
-    int64_t born_ns;
-};
+enum { BEGIN_TRIES = 5 };
 
 struct local_store {
     struct objstore base;
     char *root;     /* absolute */
     char *temp_dir; /* root/.tmp: no key can start with a dot */
-    pthread_mutex_t lock;
-    struct settled_dir settled[SETTLED_MAX]; /* by inode; the last one found at a place */
+    struct settled_dirs settled;
 };
 
 struct local_put {
@@ -129,7 +122,7 @@ static void local_close(struct objstore *base)
 {
     struct local_store *s = as_local(base);
 
-    pthread_mutex_destroy(&s->lock);
+    settled_dirs_release(&s->settled);
     free(s->root);
     free(s->temp_dir);
     free(s);
@@ -154,7 +147,7 @@ static int local_open(const char *place, const char *connection, struct objstore
     if (!s)
         return err_set(err, -E_NO_MEMORY, "no memory for the object store");
     s->base.ops = &objstore_local_ops;
-    pthread_mutex_init(&s->lock, NULL);
+    settled_dirs_init(&s->settled);
     s->root = absolute_path(place);
     if (!s->root || asprintf(&s->temp_dir, "%s/.tmp", s->root) < 0) {
         s->temp_dir = NULL;
@@ -318,13 +311,6 @@ static int describe(struct local_put *p, struct artifact *ret, struct err *err)
     return sha256_of_fd(p->fd, ret->sha256, &ret->size, err);
 }
 
-static int sync_file(const struct local_put *p, struct err *err)
-{
-    if (fsync(p->fd) == 0)
-        return 0;
-    return err_set_errno(err, err_from_errno(errno), errno, "fsync '%s'", p->key);
-}
-
 /* NFS may keep a failed write for its close. */
 static int close_file(struct local_put *p, struct err *err)
 {
@@ -356,84 +342,54 @@ static int rename_part(const struct local_put *p, struct err *err)
                          p->part);
 }
 
-/* --- the names of directories --- */
+/* --- commit and publish --- */
 
-/* The birth of a directory tells it from one that had its inode's number before; 0: unknown. */
-static struct settled_dir identify(int dir_fd)
+/* The object has its name and all of its bytes, as far as this system knows. Frees p on
+ * failure. */
+static int give_name(struct local_put *p, struct artifact *ret, struct err *err)
 {
-    struct statx st;
+    int rc = 0;
 
-    if (statx(dir_fd, "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &st) != 0 ||
-        !(st.stx_mask & STATX_BTIME))
-        return (struct settled_dir){0, 0};
-    return (struct settled_dir){st.stx_ino, (int64_t)st.stx_btime.tv_sec * 1000000000 +
-                                                st.stx_btime.tv_nsec};
-}
-
-static bool is_settled(struct local_store *s, const struct settled_dir *d)
-{
-    pthread_mutex_lock(&s->lock);
-    const struct settled_dir known = s->settled[d->inode % SETTLED_MAX];
-    pthread_mutex_unlock(&s->lock);
-    return d->born_ns && known.inode == d->inode && known.born_ns == d->born_ns;
-}
-
-static void settle(struct local_store *s, const struct settled_dir *d)
-{
-    pthread_mutex_lock(&s->lock);
-    s->settled[d->inode % SETTLED_MAX] = *d;
-    pthread_mutex_unlock(&s->lock);
-}
-
-/* Makes what `at` holds durable, and the name of `at` itself unless it is known to be; `levels`
- * directories are above the one in the root. */
-static int sync_upwards(struct local_store *s, int at, int levels, const char *key,
-                        struct err *err)
-{
-    if (fsync(at) != 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "fsync directory of '%s'", key);
-    if (levels == 0)
-        return 0;
-    const struct settled_dir self = identify(at);
-    if (is_settled(s, &self))
-        return 0;
-    int above = openat(at, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (above < 0)
-        return err_set_errno(err, err_from_errno(errno), errno, "open a directory above '%s'",
-                             key);
-    int rc = sync_upwards(s, above, levels - 1, key, err);
-    close(above);
+    ret->key[0] = '\0';
+    if (p->failed)
+        rc = err_set(err, -E_IO, "object '%s' is incomplete: a write failed", p->key);
     if (!rc)
-        settle(s, &self);
+        rc = describe(p, ret, err);
+    if (!rc)
+        rc = FAILPOINT_ERR(put_written, -E_IO, err);
+    if (!rc)
+        rc = rename_part(p, err);
+    if (rc)
+        put_drop(p, true);
+    else
+        FAILPOINT(put_renamed);
     return rc;
 }
 
-/* Makes the object's name durable, and those of the directories above it up to the topmost,
- * which may be as new. */
-static int sync_parents(const struct local_put *p, struct err *err)
-{
-    int slashes = 0;
-
-    for (const char *c = p->key; *c; c++)
-        slashes += *c == '/';
-    return sync_upwards(as_local(p->base.store), p->dir_fd, slashes - 1, p->key, err);
-}
-
-/* From the rename on: whatever fails takes the name away again. */
 static int make_durable(struct local_put *p, struct err *err)
 {
-    FAILPOINT(put_renamed);
-    int rc = sync_file(p, err);
+    int rc = local_sync_file(p->fd, p->key, err);
+
     if (!rc)
         rc = FAILPOINT_ERR(put_synced, -E_IO, err);
     if (!rc)
-        rc = sync_parents(p, err);
+        rc = local_sync_names(&as_local(p->base.store)->settled, p->dir_fd, p->key, err);
+    if (!rc)
+        FAILPOINT(put_durable);
+    return rc;
+}
+
+/* Frees p; `rc` of what came after the name: a failure takes that away again. */
+static int end_put(struct local_put *p, int rc, const struct artifact *described,
+                   struct artifact *ret, struct err *err)
+{
     if (!rc)
         rc = close_file(p, err);
     if (rc)
         unlinkat(p->dir_fd, key_name(p->key), 0);
-    else
-        FAILPOINT(put_durable);
+    put_drop(p, false);
+    if (!rc)
+        *ret = *described;
     return rc;
 }
 
@@ -441,26 +397,35 @@ static int local_put_commit_free(struct objstore_put *base, struct artifact *ret
                                  struct err *err)
 {
     struct local_put *p = as_local_put(base);
-    struct artifact described = {.key = ""};
-    int rc = 0;
+    struct artifact described;
+    int rc = give_name(p, &described, err);
 
-    if (p->failed)
-        rc = err_set(err, -E_IO, "object '%s' is incomplete: a write failed", p->key);
-    if (!rc)
-        rc = describe(p, &described, err);
-    if (!rc)
-        rc = FAILPOINT_ERR(put_written, -E_IO, err);
-    if (!rc)
-        rc = rename_part(p, err);
-    if (rc) {
-        put_drop(p, true);
+    return rc ? rc : end_put(p, make_durable(p, err), &described, ret, err);
+}
+
+/* The disk begins with a small one, and nobody waits for it here. */
+static int local_put_publish_free(struct objstore_put *base, struct artifact *ret,
+                                  struct err *err)
+{
+    struct local_put *p = as_local_put(base);
+    struct artifact described;
+    int rc = give_name(p, &described, err);
+
+    if (rc)
         return rc;
-    }
-    rc = make_durable(p, err);
-    put_drop(p, false);
-    if (!rc)
-        *ret = described;
-    return rc;
+    if (described.size > LOCAL_SYNC_LATER_MAX)
+        rc = make_durable(p, err);
+    else
+        sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    return end_put(p, rc, &described, ret, err);
+}
+
+static void local_sync(struct objstore *base, const char *const *keys, size_t count,
+                       objstore_lost_fn *lost, void *arg)
+{
+    struct local_store *s = as_local(base);
+
+    local_sync_all(s->root, &s->settled, keys, count, lost, arg);
 }
 
 static void local_put_abort_free(struct objstore_put *base)
@@ -592,6 +557,8 @@ const struct objstore_ops objstore_local_ops = {
     .put_fd = local_put_fd,
     .put_hold = local_put_hold,
     .put_commit_free = local_put_commit_free,
+    .put_publish_free = local_put_publish_free,
+    .sync = local_sync,
     .put_abort_free = local_put_abort_free,
     .get = local_get,
     .stat = objstore_stat_by_reading,

@@ -24,6 +24,10 @@ struct objstore_ops {
     int (*put_fd)(struct objstore_put *p);
     int (*put_hold)(struct objstore_put *p);
     int (*put_commit_free)(struct objstore_put *p, struct artifact *ret, struct err *err);
+    int (*put_publish_free)(struct objstore_put *p, struct artifact *ret, struct err *err);
+    /* Has to check its keys itself: one that is no key is lost. */
+    void (*sync)(struct objstore *s, const char *const *keys, size_t count,
+                 objstore_lost_fn *lost, void *arg);
     void (*put_abort_free)(struct objstore_put *p);
 
     int (*get)(struct objstore *s, const char *key, int *ret_fd, uint64_t *ret_size,

@@ -18,7 +18,7 @@
 static char dir[64];
 static char url[96];
 static int number; /* each run writes an object of its own */
-static char key[64], other[64];
+static char key[64], other[64], third[64];
 
 static int count_one(const char *name, uint64_t size, int64_t age_ms, void *arg)
 {
@@ -59,6 +59,37 @@ static int put_by_fd(struct objstore *s, struct artifact *ret, struct err *err)
     return objstore_put_commit_free(p, ret, err);
 }
 
+static void keep_first(size_t lost, const struct err *why, void *arg)
+{
+    struct err *kept = arg;
+
+    assert_int_equal(lost, 0);
+    if (!kept->code)
+        *kept = *why;
+}
+
+/* In the two steps of a slot and its worker. */
+static int publish_and_sync(struct objstore *s, struct err *err)
+{
+    const char *const keys[] = {third};
+    struct objstore_put *p = NULL;
+    struct artifact a;
+    struct err why = ERR_INIT;
+    int rc = objstore_put_begin(s, third, &p, err);
+
+    if (!rc)
+        rc = objstore_put_write(p, "later", 5, err);
+    if (rc) {
+        objstore_put_abort_free(p);
+        return rc;
+    }
+    rc = objstore_put_publish_free(p, &a, err);
+    if (rc)
+        return rc;
+    objstore_sync(s, keys, 1, keep_first, &why);
+    return why.code ? err_set(err, why.code, "%s", why.text) : 0;
+}
+
 static int read_back(struct objstore *s, const struct artifact *a, struct err *err)
 {
     struct artifact seen;
@@ -84,6 +115,8 @@ static int use(struct objstore *s, struct err *err)
     if (!rc)
         rc = put_by_fd(s, &b, err);
     if (!rc)
+        rc = publish_and_sync(s, err);
+    if (!rc)
         rc = read_back(s, &a, err);
     if (!rc)
         rc = objstore_list(s, "raw_data/", count_one, &found, err);
@@ -95,6 +128,8 @@ static int use(struct objstore *s, struct err *err)
         rc = objstore_sweep_parts(s, 0, &swept, err);
     if (!rc)
         rc = objstore_delete(s, key, err);
+    if (!rc)
+        rc = objstore_delete(s, third, err);
     return rc ? rc : objstore_delete(s, other, err);
 }
 
@@ -105,6 +140,7 @@ static int run(void *arg, struct err *err)
     (void)arg;
     snprintf(key, sizeof key, "raw_data/%d.csv", ++number);
     snprintf(other, sizeof other, "processed_data/t%d/1/totals.csv", number);
+    snprintf(third, sizeof third, "processed_data/%02d/t%d.1.totals.csv", number % 7, number);
     int rc = objstore_open(url, &s, err);
     if (rc)
         return rc;
@@ -130,14 +166,14 @@ static void check(void *arg, int rc)
     struct objstore *s = NULL;
     struct artifact a;
     struct err err = ERR_INIT;
-    static const char *const texts[] = {"hello", "by fd"};
-    const char *const keys[] = {key, other};
+    static const char *const texts[] = {"hello", "by fd", "later"};
+    const char *const keys[] = {key, other, third};
 
     (void)arg;
     (void)rc;
     nftw(dir, look_at, 8, FTW_PHYS);
     assert_int_equal(objstore_open(url, &s, &err), 0);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 3; i++) {
         int seen = objstore_stat(s, keys[i], true, &a, &err);
         if (seen == 0)
             assert_int_equal(a.size, strlen(texts[i]));

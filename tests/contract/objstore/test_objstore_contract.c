@@ -247,6 +247,106 @@ static void an_object_is_not_there_before_its_commit(void **state)
     assert_holds(w, "raw_data/a", "x");
 }
 
+/* -- published objects -- */
+
+enum { MANY = 40 }; /* more than are synced in one go */
+
+struct lost {
+    size_t count;
+    size_t numbers[MANY];
+    int code;
+};
+
+static void note_lost(size_t number, const struct err *why, void *arg)
+{
+    struct lost *l = arg;
+
+    assert_true(why->text[0]);
+    l->numbers[l->count++] = number;
+    l->code = why->code;
+}
+
+static void publish_text(struct world *w, const char *key, const char *text,
+                         struct artifact *ret)
+{
+    struct objstore_put *p = NULL;
+
+    assert_int_equal(objstore_put_begin(w->store, key, &p, &w->err), 0);
+    assert_int_equal(objstore_put_write(p, text, strlen(text), &w->err), 0);
+    assert_int_equal(objstore_put_publish_free(p, ret, &w->err), 0);
+}
+
+static void a_published_object_is_whole_before_and_after_its_sync(void **state)
+{
+    struct world *w = *state;
+    static const char *const keys[] = {"raw_data/p"};
+    struct artifact told, seen;
+    struct lost lost = {0};
+
+    publish_text(w, keys[0], "hello", &told);
+    assert_string_equal(told.key, keys[0]);
+    assert_int_equal(objstore_stat(w->store, keys[0], true, &seen, &w->err), 0);
+    assert_int_equal(seen.size, told.size);
+    assert_string_equal(seen.sha256, told.sha256);
+    objstore_sync(w->store, keys, 1, note_lost, &lost);
+    objstore_sync(w->store, keys, 1, note_lost, &lost); /* it may be durable already */
+    assert_int_equal(lost.count, 0);
+    assert_int_equal(objstore_stat(w->store, keys[0], true, &seen, &w->err), 0);
+}
+
+static void a_publish_never_replaces_what_came_in_between(void **state)
+{
+    struct world *w = *state;
+    struct objstore_put *p = NULL;
+    struct artifact a;
+
+    assert_int_equal(objstore_put_begin(w->store, "raw_data/p", &p, &w->err), 0);
+    assert_int_equal(objstore_put_write(p, "late", 4, &w->err), 0);
+    int fd = open(path_in(w->root, "raw_data/p"), O_CREAT | O_WRONLY, 0600);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(objstore_put_publish_free(p, &a, &w->err), -E_EXISTS);
+    assert_int_equal(objstore_stat(w->store, "raw_data/p", false, &a, &w->err), 0);
+    assert_int_equal(a.size, 0);
+}
+
+static void many_are_synced_at_once_in_several_folders(void **state)
+{
+    struct world *w = *state;
+    char keys[MANY][64];
+    const char *list[MANY];
+    struct artifact a;
+    struct lost lost = {0};
+
+    for (int i = 0; i < MANY; i++) {
+        snprintf(keys[i], sizeof keys[i], "processed_data/%02d/many%d", i % 7, i);
+        list[i] = keys[i];
+        publish_text(w, keys[i], "x", &a);
+    }
+    objstore_sync(w->store, list, MANY, note_lost, &lost);
+    assert_int_equal(lost.count, 0);
+    for (int i = 0; i < MANY; i++)
+        assert_int_equal(objstore_stat(w->store, keys[i], false, &a, &w->err), 0);
+}
+
+static void what_is_not_there_is_lost_and_the_others_are_not(void **state)
+{
+    struct world *w = *state;
+    static const char *const keys[] = {"raw_data/gone", "raw_data/p", "nowhere/at/all", "",
+                                       "raw_data"};
+    struct artifact a;
+    struct lost lost = {0};
+
+    publish_text(w, "raw_data/p", "hello", &a);
+    objstore_sync(w->store, keys, 5, note_lost, &lost);
+    assert_int_equal(lost.count, 4);
+    assert_int_equal(lost.numbers[0], 0);
+    assert_int_equal(lost.numbers[1], 2);
+    assert_int_equal(lost.numbers[2], 3);
+    assert_int_equal(lost.numbers[3], 4);
+    assert_int_equal(objstore_stat(w->store, "raw_data/p", false, &a, &w->err), 0);
+}
+
 static void an_aborted_put_leaves_nothing(void **state)
 {
     struct world *w = *state;
@@ -879,6 +979,8 @@ int main(void)
     struct CMUnitTest everywhere[] = {
         CASE(a_committed_object_can_be_read_back),
         CASE(an_object_is_not_there_before_its_commit),
+        CASE(a_published_object_is_whole_before_and_after_its_sync),
+        CASE(many_are_synced_at_once_in_several_folders),
         CASE(an_aborted_put_leaves_nothing),
         CASE(an_empty_object_is_an_object),
         CASE(a_taken_key_is_refused_and_keeps_its_object),
@@ -900,6 +1002,8 @@ int main(void)
         CASE(wrong_urls_are_refused_with_a_sentence),
     };
     struct CMUnitTest in_a_folder[] = {
+        CASE(what_is_not_there_is_lost_and_the_others_are_not),
+        CASE(a_publish_never_replaces_what_came_in_between),
         CASE(a_symlink_inside_the_root_leads_nowhere),
         CASE(an_object_is_no_folder_and_a_folder_no_object),
         CASE(a_fifo_in_the_root_does_not_hang_a_reader),

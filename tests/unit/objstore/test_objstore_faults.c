@@ -243,6 +243,108 @@ static void what_a_cut_leaves_was_told_to_nobody_and_can_be_swept(void **state)
     assert_false(is_there("raw_data/a"));
 }
 
+/* --- published objects --- */
+
+static const char *const two[] = {"raw_data/a", "raw_data/b"};
+static int lost[4], lost_count;
+
+static void note_lost(size_t number, const struct err *why, void *arg)
+{
+    (void)arg;
+    assert_int_equal(why->code, -E_IO);
+    assert_int_not_equal(why->text[0], 0);
+    lost[lost_count++] = (int)number;
+}
+
+static void publish(const char *key, size_t size)
+{
+    struct objstore_put *p = NULL;
+    struct artifact a;
+    char *bytes = calloc(1, size);
+
+    assert_non_null(bytes);
+    assert_int_equal(objstore_put_begin(store, key, &p, NULL), 0);
+    assert_int_equal(objstore_put_write(p, bytes, size, NULL), 0);
+    memset(order, 0, sizeof order);
+    assert_int_equal(objstore_put_publish_free(p, &a, NULL), 0);
+    assert_int_equal(a.size, size);
+    free(bytes);
+}
+
+static void sync_two(void)
+{
+    memset(order, 0, sizeof order);
+    lost_count = 0;
+    on_fsync.calls = 0;
+    objstore_sync(store, two, 2, note_lost, NULL);
+}
+
+static void published_objects_share_the_sync_of_their_directory(void **state)
+{
+    (void)state;
+    publish(two[0], 5);
+    assert_string_equal(order, "r"); /* nobody has waited for the disk */
+    publish(two[1], 5);
+    sync_two();
+    assert_string_equal(order, "ffd");
+    assert_int_equal(lost_count, 0);
+    assert_int_equal(objstore_delete(store, two[1], NULL), 0);
+}
+
+static void a_large_one_is_durable_at_once(void **state)
+{
+    (void)state;
+    publish(two[0], 256 << 10);
+    assert_string_equal(order, "r");
+    publish(two[1], (256 << 10) + 1);
+    assert_string_equal(order, "rfd");
+    sync_two();
+    assert_string_equal(order, "fd");
+    assert_int_equal(objstore_delete(store, two[1], NULL), 0);
+}
+
+static void one_whose_sync_fails_is_removed_and_tried_once(void **state)
+{
+    (void)state;
+    publish(two[0], 5);
+    publish(two[1], 5);
+    on_fsync.nth = 1;
+    on_fsync.errnum = EIO;
+    sync_two();
+    assert_string_equal(order, "ffd");
+    assert_int_equal(lost_count, 1);
+    assert_int_equal(lost[0], 0);
+    assert_false(is_there(two[0]));
+    assert_true(is_there(two[1]));
+    assert_int_equal(objstore_delete(store, two[1], NULL), 0);
+}
+
+static void a_directory_whose_sync_fails_takes_all_in_it_along(void **state)
+{
+    (void)state;
+    publish(two[0], 5);
+    publish(two[1], 5);
+    on_fsync.nth = 3;
+    on_fsync.errnum = EIO;
+    sync_two();
+    assert_string_equal(order, "ffd");
+    assert_int_equal(lost_count, 2);
+    assert_false(is_there(two[0]));
+    assert_false(is_there(two[1]));
+}
+
+static void a_publish_whose_close_fails_gives_the_file_up(void **state)
+{
+    struct objstore_put *p = begin();
+    struct artifact a;
+
+    (void)state;
+    on_close = (struct fault){1, EDQUOT, 0};
+    assert_int_equal(objstore_put_publish_free(p, &a, NULL), -E_NO_SPACE);
+    assert_false(is_there("raw_data/a"));
+    assert_false(is_there("raw_data/a.part"));
+}
+
 static void a_failed_close_gives_the_file_up(void **state)
 {
     struct objstore_put *p = begin();
@@ -305,6 +407,11 @@ int main(void)
         CASE(a_directory_is_made_durable_once_and_again_when_it_is_another),
         CASE(a_directory_whose_name_could_not_be_synced_is_synced_by_the_next),
         CASE(what_a_cut_leaves_was_told_to_nobody_and_can_be_swept),
+        CASE(published_objects_share_the_sync_of_their_directory),
+        CASE(a_large_one_is_durable_at_once),
+        CASE(one_whose_sync_fails_is_removed_and_tried_once),
+        CASE(a_directory_whose_sync_fails_takes_all_in_it_along),
+        CASE(a_publish_whose_close_fails_gives_the_file_up),
         CASE(a_failed_close_gives_the_file_up),
         CASE(a_failed_rename_gives_the_file_up),
         CASE(a_file_system_without_noreplace_gets_a_hard_link),
