@@ -2,7 +2,7 @@
  *
  * A report becomes one guarded move. What a failure leads to (another attempt or the end) is
  * the domain's rule; that the artifact really is there is checked here; who still owns the
- * task is decided by the store. */
+ * task, and by which attempt, is decided by the store. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -52,16 +52,20 @@ static int find_owner(struct service *s, const struct report *r, bool *ret_owner
     return rc;
 }
 
+static const char no_such_task[] = "there is no such task";
+static const char not_its_own[] = "output.key: lies outside the attempt's output_prefix";
+
 /* What is wrong with the output, if anything, in `v`. Only what the worker can mend counts;
  * a disk that does not answer fails the call. */
-static int check_output(struct service *s, const struct report *r, const struct task *t,
-                        struct report_verdict *v, struct err *err)
+static int look_at_output(struct service *s, const struct report *r, struct draft *d,
+                          struct report_verdict *v, struct err *err)
 {
     struct artifact seen;
     struct err why = ERR_INIT;
 
-    if (own_attempt_of_key(r->task_id, r->output.key) != t->attempt) {
-        refuse(v, REPORT_REFUSED, "output.key: lies outside the attempt's output_prefix");
+    d->move.attempt = own_attempt_of_key(r->task_id, r->output.key);
+    if (!d->move.attempt) {
+        refuse(v, REPORT_REFUSED, not_its_own);
         return 0;
     }
     int rc = objstore_stat(s->parts.objects, r->output.key, false, &seen, &why);
@@ -72,6 +76,20 @@ static int check_output(struct service *s, const struct report *r, const struct 
     else if (seen.size != r->output.size)
         refuse(v, REPORT_REFUSED, "output.size: the object has another size");
     return 0;
+}
+
+/* A report of an attempt that owns nothing is stale whatever else is wrong with it, and the
+ * store says so. */
+static int check_output(struct service *s, const struct report *r, struct draft *d,
+                        struct report_verdict *v, struct err *err)
+{
+    bool is_owner = false;
+    int rc = look_at_output(s, r, d, v, err);
+
+    if (!rc && v->word == REPORT_REFUSED)
+        rc = find_owner(s, r, &is_owner, err);
+    d->is_ready = !rc && !is_owner;
+    return rc;
 }
 
 /* The end of a task that kills its processes: the sentence says how the last one died. */
@@ -107,8 +125,7 @@ static void plan_failure(struct service *s, const struct report *r, const struct
 }
 
 /* Fits the move to the task as it is. Should it have moved on meanwhile, the token's guard in
- * the store says so; and a report of an attempt that owns nothing is stale whatever else is
- * wrong with it. */
+ * the store says so. */
 static int consult_task(struct service *s, const struct report *r, struct draft *d,
                         struct report_verdict *v, struct err *err)
 {
@@ -116,22 +133,15 @@ static int consult_task(struct service *s, const struct report *r, struct draft 
     int rc = store_get(s->parts.store, r->task_id, &t, err);
 
     if (rc == -E_NOT_FOUND) {
-        refuse(v, REPORT_UNKNOWN, "there is no such task");
+        refuse(v, REPORT_UNKNOWN, no_such_task);
         return 0;
     }
     if (rc)
         return rc;
-    if (r->outcome == ATTEMPT_FAILED) {
-        plan_failure(s, r, &t, &d->move);
-        if (t.run_id[0])
-            rc = runs_hide_error(s, t.run_id, &d->move.error, err);
-    } else if (t.state == TASK_PROCESSING) {
-        rc = check_output(s, r, &t, v, err);
-    }
-    bool is_owner = false;
-    if (!rc && v->word == REPORT_REFUSED)
-        rc = find_owner(s, r, &is_owner, err);
-    d->is_ready = !rc && !is_owner;
+    plan_failure(s, r, &t, &d->move);
+    if (t.run_id[0])
+        rc = runs_hide_error(s, t.run_id, &d->move.error, err);
+    d->is_ready = !rc;
     task_release(&t);
     return rc;
 }
@@ -153,8 +163,10 @@ static int draft_move(struct service *s, const char *worker, const struct report
         d->move.error.message; /* as it is in the end; drafts stay in their place */
     memcpy(d->move.id, r->task_id, sizeof d->move.id);
     memcpy(d->move.token, r->token, sizeof d->move.token);
-    if (r->outcome == ATTEMPT_FAILED || r->output.key[0])
+    if (r->outcome == ATTEMPT_FAILED)
         return consult_task(s, r, d, v, err);
+    if (r->output.key[0])
+        return check_output(s, r, d, v, err);
     d->is_ready = true;
     return 0;
 }
@@ -177,9 +189,8 @@ static void settle(struct service *s, const struct report *r, const struct draft
                    const struct move_result *m, struct report_verdict *v)
 {
     static const enum report_word words[] = {
-        [MOVE_MADE] = REPORT_RECORDED,
-        [MOVE_REPEATED] = REPORT_REPEATED,
-        [MOVE_STALE] = REPORT_STALE,
+        [MOVE_MADE] = REPORT_RECORDED,     [MOVE_REPEATED] = REPORT_REPEATED,
+        [MOVE_STALE] = REPORT_STALE,       [MOVE_OTHER_ATTEMPT] = REPORT_REFUSED,
         [MOVE_NOT_FOUND] = REPORT_UNKNOWN,
     };
 
@@ -194,6 +205,10 @@ static void settle(struct service *s, const struct report *r, const struct draft
         metric_add(METRIC_REPORTS_STALE, 1);
         log_info("report.stale", LOG_S("task_id", r->task_id), LOG_S("state", v->state));
         sweep_stale_output(s, r);
+    } else if (m->outcome == MOVE_OTHER_ATTEMPT) {
+        refuse(v, REPORT_REFUSED, not_its_own);
+    } else if (m->outcome == MOVE_NOT_FOUND) {
+        refuse(v, REPORT_UNKNOWN, no_such_task);
     }
 }
 

@@ -175,6 +175,8 @@ int store_renew(struct store *s, struct renewal *items, size_t count, int64_t le
 struct task_move {
     char id[ID_TEXT_MAX];
     char token[TOKEN_TEXT_MAX];   /* "" or: only while this attempt owns the task */
+    int attempt;                  /* 0 or: only of the attempt of this number, which the token
+                                   * is thought to be of */
     bool lease_expired;           /* only when the lease has run out (the reaper's guard) */
     enum task_state from, to;     /* must be legal by task_state_can_move */
     int64_t delay_ms;             /* to RECEIVED: run_at = now + delay */
@@ -196,9 +198,10 @@ struct task_move {
 
 enum move_outcome {
     MOVE_MADE,
-    MOVE_REPEATED, /* the token's attempt has already ended with this outcome: the
-                    * answer for who reports again because the first answer was lost */
-    MOVE_STALE,    /* the task is no longer as the guard says */
+    MOVE_REPEATED,      /* the token's attempt has already ended with this outcome: the
+                         * answer for who reports again because the first answer was lost */
+    MOVE_STALE,         /* the task is no longer as the guard says */
+    MOVE_OTHER_ATTEMPT, /* the token is right, and of another attempt than `attempt` */
     MOVE_NOT_FOUND,
 };
 

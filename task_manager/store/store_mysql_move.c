@@ -109,6 +109,10 @@ static void judge(struct move_args *a)
         ret->run_id[0] = '\0';
         if (!guard_holds(m, row))
             continue;
+        if (m->attempt && m->attempt != row->attempt) {
+            ret->outcome = MOVE_OTHER_ATTEMPT;
+            continue;
+        }
         struct made *made = &a->made[a->made_count++];
         *made = (struct made){.move = m, .row = row};
         if (m->from == TASK_PROCESSING)

@@ -19,12 +19,18 @@ void lite_bind_error(struct lite_query *q, const struct task_error *e)
     lite_text(q, e->message);
 }
 
-/* 1 and the task's attempt and run when the task is as the move says, 0 when not. All that
- * writes is one thread, so it stays so, and the move is counted at once. */
-static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret_attempt,
-                        char ret_run_id[ID_TEXT_MAX], struct err *err)
-{
+/* What the task's row tells of a move that it allows. */
+struct guarded {
+    int attempt;
     char type[TASK_TYPE_MAX], queue[TASK_QUEUE_MAX];
+    char run_id[ID_TEXT_MAX];
+};
+
+/* 1 when the task is as the move says, 0 when not. All that writes is one thread, so it stays
+ * so. */
+static int find_guarded(struct lite_conn *c, const struct task_move *m, struct guarded *ret,
+                        struct err *err)
+{
     struct lite_query q;
 
     lite_begin(&q, c, LITE_MOVE_GUARD);
@@ -34,11 +40,10 @@ static int find_guarded(struct lite_conn *c, const struct task_move *m, int *ret
     lite_int(&q, m->lease_expired);
     int rc = lite_next(&q, err);
     if (rc > 0) {
-        *ret_attempt = (int)lite_get_int(&q);
-        lite_get_text(&q, type, sizeof type);
-        lite_get_text(&q, queue, sizeof queue);
-        tally_move(&c->tally, m->from, m->to, type, queue);
-        lite_get_id_or_none(&q, ret_run_id);
+        ret->attempt = (int)lite_get_int(&q);
+        lite_get_text(&q, ret->type, sizeof ret->type);
+        lite_get_text(&q, ret->queue, sizeof ret->queue);
+        lite_get_id_or_none(&q, ret->run_id);
     }
     lite_end(&q);
     return rc;
@@ -121,29 +126,42 @@ static int explain(struct lite_conn *c, const struct task_move *m, struct move_r
     return rc < 0 ? rc : 0;
 }
 
-static int move_one(struct lite_conn *c, const struct task_move *m, bool announce,
-                    struct move_result *ret, struct err *err)
+static int write_move(struct lite_conn *c, const struct task_move *m, bool announce,
+                      const struct guarded *g, struct err *err)
 {
-    int attempt = 0;
-    char run_id[ID_TEXT_MAX] = "";
-    int rc = find_guarded(c, m, &attempt, run_id, err);
+    int rc = m->from == TASK_PROCESSING ? add_attempt(c, m, err) : 0;
 
-    if (rc <= 0)
-        return rc ? rc : explain(c, m, ret, err);
-    ret->outcome = MOVE_MADE;
-    ret->state = m->to;
-    ret->run_id[0] = '\0';
-    rc = m->from == TASK_PROCESSING ? add_attempt(c, m, err) : 0;
+    tally_move(&c->tally, m->from, m->to, g->type, g->queue);
     if (!rc)
         rc = m->to == TASK_RECEIVED ? move_back(c, m, err) : move_end(c, m, err);
     if (!rc)
-        rc = lite_add_event(c, m->id, (int)m->from, (int)m->to, attempt, m->actor, m->detail,
+        rc = lite_add_event(c, m->id, (int)m->from, (int)m->to, g->attempt, m->actor, m->detail,
                             err);
     if (!rc && announce && m->to == TASK_RECEIVED)
         rc = lite_announce(c, m->id, err);
-    if (!rc && move_ends_step(m, run_id)) {
-        memcpy(ret->run_id, run_id, sizeof ret->run_id);
-        rc = lite_mark_run(c, m->id, run_id, err);
+    return rc;
+}
+
+static int move_one(struct lite_conn *c, const struct task_move *m, bool announce,
+                    struct move_result *ret, struct err *err)
+{
+    struct guarded g;
+    int rc = find_guarded(c, m, &g, err);
+
+    if (rc <= 0)
+        return rc ? rc : explain(c, m, ret, err);
+    ret->run_id[0] = '\0';
+    if (m->attempt && m->attempt != g.attempt) {
+        ret->outcome = MOVE_OTHER_ATTEMPT;
+        ret->state = m->from;
+        return 0;
+    }
+    ret->outcome = MOVE_MADE;
+    ret->state = m->to;
+    rc = write_move(c, m, announce, &g, err);
+    if (!rc && move_ends_step(m, g.run_id)) {
+        memcpy(ret->run_id, g.run_id, sizeof ret->run_id);
+        rc = lite_mark_run(c, m->id, g.run_id, err);
     }
     return rc;
 }

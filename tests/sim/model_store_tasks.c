@@ -323,6 +323,10 @@ static void move_one(struct model_conn *c, const struct task_move *m, bool annou
         explain(t, m, ret);
         return;
     }
+    if (m->attempt && m->attempt != t->t.attempt) {
+        *ret = (struct move_result){.outcome = MOVE_OTHER_ATTEMPT, .state = m->from};
+        return;
+    }
     int64_t lease_ms = t->wake_ms;
     if (m->to == TASK_RECEIVED)
         move_back(c, t, m);

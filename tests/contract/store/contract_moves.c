@@ -40,6 +40,30 @@ static void a_report_is_made_once_and_known_when_repeated(void **state)
     free(events);
 }
 
+static void a_move_that_is_another_attempts_is_not_made(void **state)
+{
+    struct fixture *f = *state;
+    char id[ID_TEXT_MAX], token[TOKEN_TEXT_MAX];
+    struct task t;
+
+    start_one(f->s, id, token);
+    struct task_move m = report(id, token, TASK_DONE, ATTEMPT_DONE);
+    m.attempt = 2;
+    struct move_result result = move(f->s, &m);
+    assert_int_equal(result.outcome, MOVE_OTHER_ATTEMPT);
+    assert_int_equal(result.state, TASK_PROCESSING);
+    m.token[0] ^= 1;
+    assert_int_equal(move(f->s, &m).outcome, MOVE_STALE); /* its attempt is nobody's business */
+    m.token[0] ^= 1;
+    m.attempt = 1;
+    assert_int_equal(move(f->s, &m).outcome, MOVE_MADE);
+    m.attempt = 2;
+    assert_int_equal(move(f->s, &m).outcome, MOVE_REPEATED);
+    assert_ok(store_get(f->s, id, &t, err));
+    assert_int_equal(t.state, TASK_DONE);
+    task_release(&t);
+}
+
 static void a_move_of_a_task_that_is_elsewhere_is_stale_and_of_none_not_found(void **state)
 {
     struct fixture *f = *state;
@@ -304,6 +328,7 @@ int contract_moves(void)
 {
     const struct CMUnitTest tests[] = {
         with_store(a_report_is_made_once_and_known_when_repeated),
+        with_store(a_move_that_is_another_attempts_is_not_made),
         with_store(a_move_of_a_task_that_is_elsewhere_is_stale_and_of_none_not_found),
         with_store(a_wrong_token_is_stale),
         with_store(illegal_moves_are_refused),
