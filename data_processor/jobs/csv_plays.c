@@ -155,6 +155,15 @@ static int commit(struct objstore_put **put, struct artifact *ret, struct err *e
     return objstore_put_commit_free(p, ret, err);
 }
 
+/* The worker makes a report's output durable before it sends it, together with others. */
+static int publish(struct objstore_put **put, struct artifact *ret, struct err *err)
+{
+    struct objstore_put *p = *put;
+
+    *put = NULL;
+    return objstore_put_publish_free(p, ret, err);
+}
+
 static int run_on(const struct job_context *context, int in_fd, struct outputs *out,
                   struct report *ret, struct err *err)
 {
@@ -171,7 +180,7 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
     if (!rc)
         rc = FAILPOINT_ERR(output_half, -E_IO, err);
     if (!rc)
-        rc = commit(&out->totals, &ret->output, err);
+        rc = publish(&out->totals, &ret->output, err);
     if (rc)
         return rc;
     ret->result = result_text(&stats, clock_mono_ms() - start, &rejects);

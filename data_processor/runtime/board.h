@@ -35,6 +35,7 @@ struct held {
     bool abandoned;       /* ENDED without a report */
     struct report report; /* of ENDED */
     bool refused;         /* the reporter's: the report before this one was refused */
+    bool is_durable;      /* the reporter's: so is the output, or there is none any more */
 };
 
 struct held_list {

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "failpoint.h"
+#include "job.h"
 #include "log.h"
 #include "pace.h"
 #include "threads.h"
@@ -61,6 +62,45 @@ static void sweep_abandoned(struct service *s, struct batch *b)
         }
     }
     b->count = kept;
+}
+
+/* --- outputs --- */
+
+/* The disk has lost what the attempt wrote: another one may do better. */
+static void note_lost_output(size_t number, const struct err *why, void *arg)
+{
+    struct held *h = ((struct batch *)arg)->items[number];
+
+    log_error("output.lost", LOG_S("task_id", h->work.task_id),
+              LOG_I("attempt", h->work.attempt), LOG_S("error", why->text));
+    h->report.outcome = ATTEMPT_FAILED;
+    job_error_from(why, &h->report.error);
+    h->report.error.class = ERROR_TRANSIENT;
+}
+
+/* Jobs publish small outputs: before anybody hears of them, they are made durable together. */
+static void sync_outputs(struct service *s, const struct batch *b)
+{
+    struct batch fresh = {.count = 0};
+    const char *keys[BATCH_MAX];
+
+    for (size_t i = 0; i < b->count; i++) {
+        struct held *h = b->items[i];
+        if (h->report.output.key[0] && !h->is_durable) {
+            keys[fresh.count] = h->report.output.key;
+            fresh.items[fresh.count++] = h;
+        }
+        h->is_durable = true;
+    }
+    objstore_sync(s->options->store, keys, fresh.count, note_lost_output, &fresh);
+    for (size_t i = 0; i < fresh.count; i++) {
+        struct report *r = &fresh.items[i]->report;
+        if (r->outcome != ATTEMPT_FAILED)
+            continue;
+        memset(&r->output, 0, sizeof r->output);
+        free(r->result);
+        r->result = NULL;
+    }
 }
 
 /* --- reports --- */
@@ -221,6 +261,7 @@ void *reporter_run(void *arg)
     while ((b.count = board_wait_ended(s->board, b.items, BATCH_MAX)) > 0) {
         struct err err = ERR_INIT;
         sweep_abandoned(s, &b);
+        sync_outputs(s, &b);
         int rc = b.count > 0 ? send_batch(s, &b, &err) : 0;
         if (rc == -E_BAD_VALUE)
             rc = send_one_by_one(s, &b, &err);
