@@ -88,28 +88,36 @@ static int read_upload_request(struct exchange *x, const struct upload *up,
     return rc;
 }
 
+static void answer_upload(void *arg, int rc, const struct submit_result *result,
+                          const struct err *err)
+{
+    struct exchange *x = arg;
+
+    if (rc)
+        reply_err(x, err);
+    else
+        route_accepted(x, result);
+}
+
 void route_upload(struct exchange *x, void *context)
 {
     static const char *const known[] = {"filename", "format", "on_bad_row", "queue", NULL};
     const struct api *api = context;
+    const struct submit_reply reply = {answer_upload, x};
     struct submit_request request = {0};
-    struct submit_result result;
     struct err err = ERR_INIT;
     char *params = NULL;
 
     if (!route_query_is_known(x, known))
         return;
     struct upload *up = exchange_take_upload(x);
-    int rc = read_upload_request(x, up, &request, &params, &err);
-    if (rc)
+    if (read_upload_request(x, up, &request, &params, &err)) {
         service_upload_abort_free(up->sink);
-    else
-        rc = service_upload_submit_free(api->service, up->sink, &request, &result, &err);
-    if (rc)
+        free(params);
         reply_err(x, &err);
-    else
-        route_accepted(x, &result);
-    free(params);
+        return;
+    }
+    service_upload_submit_later(api->service, up->sink, &request, params, &reply);
 }
 
 /* -- download -- */

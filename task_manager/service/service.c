@@ -139,6 +139,7 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     for (size_t i = 0, count = all_rounds(s, all); i < count; i++)
         rounds_init(all[i]);
     submit_group_init(&s->submits);
+    submit_group_init(&s->uploads);
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
     if (!rc)
@@ -202,6 +203,7 @@ void service_stop_free(struct service *s)
     claim_hub_stop_free(s->hub);
     task_watch_stop_free(s->watch);
     submit_group_release(&s->submits);
+    submit_group_release(&s->uploads);
     pipelines_release(&s->pipelines);
     pthread_mutex_destroy(&s->wakes.lock);
     struct rounds *all[ROUNDS_MAX];

@@ -112,11 +112,12 @@ int service_upload_write(struct service_upload *u, const void *bytes, size_t len
                          struct err *err);
 void service_upload_abort_free(struct service_upload *u);
 
-/* Makes the file durable, then submits `request` with it as input; frees u in every case.
- * The file is removed again when the task was not accepted or the key was a replay. */
-int service_upload_submit_free(struct service *s, struct service_upload *u,
-                               struct submit_request *request, struct submit_result *ret,
-                               struct err *err);
+/* Ends the upload: makes the file durable, together with those of other uploads, and submits a
+ * task with it; the file is gone unless a task was made (or may have been). As
+ * service_submit_later; fills request->input. */
+void service_upload_submit_later(struct service *s, struct service_upload *u,
+                                 struct submit_request *request, char *params_take,
+                                 const struct submit_reply *reply);
 
 /* -- changes by clients; each answers with the task as it is afterwards -- */
 

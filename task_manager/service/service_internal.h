@@ -90,7 +90,7 @@ struct service {
     struct claim_hub *hub;
     struct task_watch *watch;
     struct pipelines pipelines; /* never changed after the start */
-    struct submit_group submits;
+    struct submit_group submits, uploads;
     struct wakes wakes;
     atomic_bool outbox_waits; /* rows that the relay was not handed */
     struct rounds reaper, relay, house;
@@ -129,7 +129,7 @@ void submit_group_add(struct service *s, struct submit_job *job);
 void submit_group_wait(struct service *s, struct submit_job *job);
 /* What follows from what the store said of a job. */
 void submit_settle(struct service *s, struct submit_job *job);
-/* Records jobs in one transaction, or one by one when one of them spoils it. */
+/* Records jobs, at most 256, in one transaction, or one by one when one of them spoils it. */
 void submit_record(struct service *s, struct submit_job *const *jobs, size_t count);
 
 struct reaper {

@@ -1,9 +1,11 @@
-/* submit_group.c - submits that come at the same time share a transaction.
+/* submit_group.c - submits that come at the same time share a transaction, and uploads also
+ * the wait for the disk that has their files.
  *
  * Whoever adds a submit while fewer than `leaders_max` threads lead becomes a leader: it takes
  * all that wait, records them with one call of the store, answers them, and goes on until
  * nothing waits. So nobody waits for company, and the busier it is the larger the groups. Two
  * leaders: while one waits for the disk, the other works on the next group. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,7 +47,39 @@ void submit_settle(struct service *s, struct submit_job *job)
     }
 }
 
-void submit_record(struct service *s, struct submit_job *const *jobs, size_t count)
+static void lose_input(size_t number, const struct err *why, void *arg)
+{
+    struct submit_job *job = ((struct submit_job **)arg)[number];
+
+    job->rc = why->code;
+    job->err = *why;
+}
+
+/* The files that clients sent are durable before rows name them. Lists the jobs that go on. */
+static size_t sync_inputs(struct service *s, struct submit_job *const *jobs, size_t count,
+                          struct submit_job **ret)
+{
+    struct submit_job *with_input[GROUP_MAX];
+    const char *keys[GROUP_MAX];
+    size_t inputs = 0, left = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        jobs[i]->rc = 0;
+        if (!jobs[i]->item.task.input.key[0])
+            continue;
+        keys[inputs] = jobs[i]->item.task.input.key;
+        with_input[inputs++] = jobs[i];
+    }
+    if (inputs)
+        objstore_sync(s->parts.objects, keys, inputs, lose_input, with_input);
+    for (size_t i = 0; i < count; i++) {
+        if (!jobs[i]->rc)
+            ret[left++] = jobs[i];
+    }
+    return left;
+}
+
+static void record(struct service *s, struct submit_job *const *jobs, size_t count)
 {
     struct submission *items = calloc(count, sizeof *items);
     struct submit_result *results = calloc(count, sizeof *results);
@@ -60,7 +94,7 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
         rc = store_submit(s->parts.store, items, count, s->announce, results, &why);
     for (size_t i = 0; i < count; i++) {
         if (rc && count > 1 && may_be_ones_own(rc)) {
-            submit_record(s, &jobs[i], 1);
+            record(s, &jobs[i], 1);
             continue;
         }
         jobs[i]->rc = rc;
@@ -75,6 +109,16 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
     }
     free(items);
     free(results);
+}
+
+void submit_record(struct service *s, struct submit_job *const *jobs, size_t count)
+{
+    struct submit_job *left[GROUP_MAX];
+
+    assert(count <= GROUP_MAX);
+    size_t left_count = sync_inputs(s, jobs, count, left);
+    if (left_count)
+        record(s, left, left_count);
 }
 
 /* Under the lock: up to GROUP_MAX jobs off the list. */
@@ -132,9 +176,15 @@ static void add(struct service *s, struct submit_group *g, struct submit_job *jo
     g->leaders--;
 }
 
+/* Who has sent no file does not wait for the files of others. */
+static struct submit_group *group_of(struct service *s, const struct submit_job *job)
+{
+    return job->item.task.input.key[0] ? &s->uploads : &s->submits;
+}
+
 void submit_group_add(struct service *s, struct submit_job *job)
 {
-    struct submit_group *g = &s->submits;
+    struct submit_group *g = group_of(s, job);
 
     pthread_mutex_lock(&g->lock);
     add(s, g, job, NULL);
@@ -143,7 +193,7 @@ void submit_group_add(struct service *s, struct submit_job *job)
 
 void submit_group_wait(struct service *s, struct submit_job *job)
 {
-    struct submit_group *g = &s->submits;
+    struct submit_group *g = group_of(s, job);
 
     pthread_mutex_lock(&g->lock);
     add(s, g, job, job);

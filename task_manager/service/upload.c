@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,11 @@ struct service_upload {
     struct service *service;
     struct objstore_put *put;
     uint64_t size, checked_at;
+
+    /* Once the bytes are there and the task is being made: */
+    char key[ARTIFACT_KEY_MAX]; /* "" while there is no object */
+    int hold;
+    struct submit_reply reply;
 };
 
 static int check_space(struct service *s, int64_t expected, struct err *err)
@@ -114,28 +120,52 @@ static void let_go(int hold)
     close(hold);
 }
 
-int service_upload_submit_free(struct service *s, struct service_upload *u,
-                               struct submit_request *request, struct submit_result *ret,
-                               struct err *err)
+static void answer_upload(void *arg, int rc, const struct submit_result *result,
+                          const struct err *err)
 {
+    struct service_upload *u = arg;
+    bool is_replay = !rc && result->outcome == SUBMIT_REPLAYED;
+
+    if (is_replay)
+        FAILPOINT(upload_replayed);
+    if (u->key[0] && rc != -E_UNKNOWN_OUTCOME && (rc || is_replay))
+        drop_input(u->service, u->key);
+    let_go(u->hold);
+    u->reply.answer(u->reply.arg, rc, result, err);
+    free(u);
+}
+
+/* The object is there for all to see, and durable before its task is recorded. */
+static int publish(struct service_upload *u, struct artifact *ret, struct err *err)
+{
+    struct objstore_put *put = u->put;
+
+    u->put = NULL;
     if (u->size == 0) {
-        service_upload_abort_free(u);
+        objstore_put_abort_free(put);
         return err_set(err, -E_BAD_VALUE, "the uploaded file is empty");
     }
+    u->hold = objstore_put_hold(put); /* no sweep takes the file before its task names it */
+    int rc = objstore_put_publish_free(put, ret, err);
+    if (rc)
+        return rc;
+    memcpy(u->key, ret->key, sizeof u->key);
+    return FAILPOINT_ERR(upload_stored, -E_UNAVAILABLE, err);
+}
 
-    struct objstore_put *put = u->put;
-    int hold = objstore_put_hold(put); /* no sweep takes the file before its task names it */
-    free(u);
-    int rc = objstore_put_commit_free(put, &request->input, err);
-    if (!rc) {
-        rc = FAILPOINT_ERR(upload_stored, -E_UNAVAILABLE, err);
-        if (!rc)
-            rc = service_submit(s, request, ret, err);
-        if (!rc && ret->outcome == SUBMIT_REPLAYED)
-            FAILPOINT(upload_replayed);
-        if (rc != -E_UNKNOWN_OUTCOME && (rc || ret->outcome == SUBMIT_REPLAYED))
-            drop_input(s, request->input.key);
+void service_upload_submit_later(struct service *s, struct service_upload *u,
+                                 struct submit_request *request, char *params_take,
+                                 const struct submit_reply *reply)
+{
+    const struct submit_reply then = {answer_upload, u};
+    struct err why = ERR_INIT;
+
+    u->reply = *reply;
+    u->hold = -1;
+    if (publish(u, &request->input, &why) == 0) {
+        service_submit_later(s, request, params_take, &then);
+        return;
     }
-    let_go(hold);
-    return rc;
+    free(params_take);
+    answer_upload(u, why.code, NULL, &why);
 }

@@ -56,10 +56,30 @@ static void house_close(struct house *h)
     objstore_close(h->objects);
 }
 
+struct upload_answer {
+    bool is_there;
+    int rc;
+    struct err *err;
+};
+
+static void keep_answer(void *arg, int rc, const struct submit_result *result,
+                        const struct err *why)
+{
+    struct upload_answer *a = arg;
+
+    a->is_there = true;
+    a->rc = rc;
+    if (rc)
+        *a->err = *why;
+    else
+        memcpy(upload_id, result->id, sizeof upload_id);
+}
+
 static int upload(struct service *s, struct err *err)
 {
     struct submit_request request = {.type = "csv_plays", .idempotency_key = key};
-    struct submit_result result;
+    struct upload_answer answer = {.err = err};
+    const struct submit_reply reply = {keep_answer, &answer};
     struct service_upload *u = NULL;
     int rc = service_upload_begin(s, 12, false, &u, err);
 
@@ -69,12 +89,11 @@ static int upload(struct service *s, struct err *err)
         service_upload_abort_free(u);
         return rc;
     }
-    rc = service_upload_submit_free(s, u, &request, &result, err);
-    accepted = !rc;
-    unknown = rc == -E_UNKNOWN_OUTCOME;
-    if (!rc)
-        memcpy(upload_id, result.id, sizeof upload_id);
-    return rc;
+    service_upload_submit_later(s, u, &request, NULL, &reply);
+    assert_true(answer.is_there); /* nobody else submits */
+    accepted = !answer.rc;
+    unknown = answer.rc == -E_UNKNOWN_OUTCOME;
+    return answer.rc;
 }
 
 struct answer {
