@@ -210,6 +210,12 @@ static bool scan_list(struct scan *s, const struct scan_list *l, void **ret, siz
 
 /* -- claims -- */
 
+/* Written only if there is one. */
+static bool scan_stem(struct scan *s, char *ret, size_t size)
+{
+    return !scan_word(s, ",\"output_stem\":\"") || scan_text(s, ret, size);
+}
+
 static bool scan_work(struct scan *s, struct work *w)
 {
     return scan_string(s, "{\"task_id\":\"", w->task_id, sizeof w->task_id) &&
@@ -221,6 +227,7 @@ static bool scan_work(struct scan *s, struct work *w)
            scan_int(s, ",\"lease_ms\":", 1, WORKER_LEASE_MAX_MS, &w->lease_ms) &&
            scan_int(s, ",\"timeout_ms\":", 0, INT64_MAX, &w->timeout_ms) &&
            scan_string(s, ",\"output_prefix\":\"", w->output_prefix, sizeof w->output_prefix) &&
+           scan_stem(s, w->output_stem, sizeof w->output_stem) &&
            scan_string(s, ",\"input_name\":\"", w->input_name, sizeof w->input_name) &&
            scan_artifact(s, ",\"input\":", &w->input) && id_is_valid(w->task_id) &&
            token_is_valid(w->token) && scan_object(s, ",\"params\":", &w->params);

@@ -118,6 +118,7 @@ static const struct work works[] = {
      .lease_ms = 1,
      .timeout_ms = 900,
      .output_prefix = "p/",
+     .output_stem = "p/1.",
      .input_name = "plays.csv",
      .input = {KEY, 189, SHA},
      .params = params},
