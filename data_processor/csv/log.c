@@ -110,15 +110,14 @@ size_t log_part_records(const struct log *l, uint32_t part)
 }
 
 /* Counting sort: out of the chunks into `scratch` and back. */
-void log_sort_part(const struct log *const *logs, size_t count, uint32_t part,
-                   uint64_t *scratch, uint64_t **ret_chunks,
-                   uint32_t ret_starts[PAGE_SONGS + 1])
+void log_sort_part(const struct log *const *logs, size_t count, uint32_t part, uint32_t songs,
+                   uint64_t *scratch, uint64_t **ret_chunks, uint32_t *ret_starts)
 {
     const unsigned shift = DATE_BITS + PLAYS_BITS, bits = logs[0]->chunk_bits;
     size_t size = (size_t)1 << bits, records = 0, chunks = 0;
     uint32_t *ends = ret_starts + 1, sum = 0;
 
-    memset(ret_starts, 0, (PAGE_SONGS + 1) * sizeof *ret_starts);
+    memset(ret_starts, 0, (songs + (size_t)1) * sizeof *ret_starts);
     for (size_t i = 0; i < count; i++) {
         size_t left = log_part_records(logs[i], part);
         for (uint32_t k = 0; k < log_part_chunks(logs[i], part); k++) {
@@ -132,7 +131,7 @@ void log_sort_part(const struct log *const *logs, size_t count, uint32_t part,
             left -= step;
         }
     }
-    for (uint32_t song = 0; song < PAGE_SONGS; song++) {
+    for (uint32_t song = 0; song < songs; song++) {
         uint32_t here = ends[song];
         ends[song] = sum;
         sum += here;

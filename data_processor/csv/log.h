@@ -52,13 +52,12 @@ int log_grow(struct log *l, uint32_t song);
 /* Records in a part. */
 size_t log_part_records(const struct log *l, uint32_t part);
 
-/* Puts the parts that `count` logs (cut alike) have for a page in order of songs by way of
- * `scratch`, which holds as many records. They end up in the chunks of all of them, which
- * ret_chunks lists; ret_starts[song % PAGE_SONGS] becomes the place of the song's first
- * record, the last of it is how many there are. */
-void log_sort_part(const struct log *const *logs, size_t count, uint32_t part,
-                   uint64_t *scratch, uint64_t **ret_chunks,
-                   uint32_t ret_starts[PAGE_SONGS + 1]);
+/* Puts the parts that `count` logs (cut alike) have for a page in order of its songs, which
+ * are so many, by way of `scratch`, which holds as many records. They end up in the chunks of
+ * all of them, which ret_chunks lists; ret_starts[song % PAGE_SONGS] becomes the place of the
+ * song's first record, ret_starts[songs] how many there are. */
+void log_sort_part(const struct log *const *logs, size_t count, uint32_t part, uint32_t songs,
+                   uint64_t *scratch, uint64_t **ret_chunks, uint32_t *ret_starts);
 
 /* Chunks in a part. */
 static inline uint32_t log_part_chunks(const struct log *l, uint32_t part)

@@ -141,9 +141,9 @@ static int read_rows(struct reader *r, struct block *b, struct err *err)
     for (;;) {
         if (!r->eof)
             fill(r, b);
-        split_scan(&r->split, r->scanner, b->data, b->len, r->eof, SPLIT_LAST_ROW_END);
-        if (r->eof)
+        if (r->eof) /* what is left goes whole */
             return 0;
+        split_scan(&r->split, r->scanner, b->data, b->len, false, SPLIT_LAST_ROW_END);
         if (r->split.boundary) {
             size_t cut = r->split.boundary;
             rc = keep_tail(r, b, cut, err);

@@ -188,7 +188,7 @@ static int finish_page(struct finishing *f, uint32_t page, uint64_t *scratch, ui
     t->chunks[page] = malloc((chunks + 1) * sizeof *t->chunks[page]);
     if (!t->chunks[page])
         return -E_NO_MEMORY;
-    log_sort_part(logs, t->sheet_count, page, scratch, t->chunks[page], starts);
+    log_sort_part(logs, t->sheet_count, page, p->count, scratch, t->chunks[page], starts);
     for (uint32_t i = 0; i < p->count; i++) {
         struct entry *e = (struct entry *)(void *)(t->songs.arena + at);
         e->start = starts[i];
@@ -204,7 +204,7 @@ static void finish_pages(void *arg, size_t me)
     struct finishing *f = arg;
     size_t bytes = f->largest * sizeof(uint64_t) + 1;
     uint64_t *scratch = pages_grow(NULL, 0, bytes);
-    uint32_t *starts = malloc((PAGE_SONGS + 1) * sizeof *starts);
+    uint32_t *starts = malloc((f->t->songs.page_songs + (size_t)1) * sizeof *starts);
 
     (void)me;
     if (!scratch || !starts)
