@@ -19,7 +19,7 @@ static void *hand_main(void *arg)
     return NULL;
 }
 
-void parallel_run(size_t threads, void (*fn)(void *arg, size_t me), void *arg)
+static void run_together(size_t threads, void (*fn)(void *arg, size_t me), void *arg)
 {
     struct hand hands[THREADS_MAX];
     size_t started = 0;
@@ -34,4 +34,13 @@ void parallel_run(size_t threads, void (*fn)(void *arg, size_t me), void *arg)
     fn(arg, 0);
     for (size_t i = 0; i < started; i++)
         pthread_join(hands[i].id, NULL);
+}
+
+/* Alone it does not pay for the list of the others. */
+void parallel_run(size_t threads, void (*fn)(void *arg, size_t me), void *arg)
+{
+    if (threads > 1)
+        run_together(threads, fn, arg);
+    else
+        fn(arg, 0);
 }

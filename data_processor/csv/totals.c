@@ -9,24 +9,37 @@
  * end at the same time. */
 enum { RANGE_TOTALS = 16384, AHEAD_ENTRY = 16, AHEAD_LOG = 8 };
 
-static int compare_days(const void *a, const void *b)
+/* One pass of a radix sort: by 8 bits of each, those alike stay as they were. */
+static void deal_days(const uint64_t *from, uint64_t *to, size_t count, unsigned shift)
 {
-    const uint64_t *x = a, *y = b;
+    uint32_t places[256] = {0}, sum = 0;
 
-    return (*x > *y) - (*x < *y);
+    for (size_t i = 0; i < count; i++)
+        places[from[i] >> shift & 255]++;
+    for (size_t i = 0; i < 256; i++) {
+        uint32_t here = places[i];
+        places[i] = sum;
+        sum += here;
+    }
+    for (size_t i = 0; i < count; i++)
+        to[places[from[i] >> shift & 255]++] = from[i];
 }
 
 /* The days in order, and the rank of each by its number. */
 static int rank_days(struct totals *t, const uint32_t *days)
 {
-    uint64_t *order = malloc(t->day_count * sizeof *order + 1); /* the day, its number */
+    size_t count = t->day_count;
+    uint64_t *order = calloc(2 * count + 1, sizeof *order); /* the day, its number */
 
     if (!order)
         return -E_NO_MEMORY;
-    for (uint32_t i = 0; i < t->day_count; i++)
-        order[i] = (uint64_t)days[i] << 32 | i;
-    qsort(order, t->day_count, sizeof *order, compare_days);
-    for (uint32_t rank = 0; rank < t->day_count; rank++) {
+    uint64_t *other = order + count;
+    for (uint32_t i = 0; i < count; i++)
+        other[i] = (uint64_t)days[i] << 32 | i;
+    deal_days(other, order, count, 32); /* a day has 23 bits */
+    deal_days(order, other, count, 40);
+    deal_days(other, order, count, 48);
+    for (uint32_t rank = 0; rank < count; rank++) {
         t->days[rank] = (uint32_t)(order[rank] >> 32);
         t->ranks[(uint32_t)order[rank]] = rank;
     }
