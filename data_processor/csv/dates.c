@@ -2,7 +2,7 @@
 
 #include <stdlib.h>
 
-enum { FIRST_SLOTS = 16 };
+enum { FIRST_SLOTS = 128, FEW_SLOTS = 1024 };
 
 void calendar_init(struct calendar *c)
 {
@@ -29,7 +29,7 @@ void dates_clear(struct dates *d)
 {
     free(d->recent);
     free(d->slots);
-    *d = (struct dates){.calendar = d->calendar};
+    *d = (struct dates){.calendar = d->calendar, .alone = d->alone};
 }
 
 int dates_hurry(struct dates *d, uint32_t slots)
@@ -41,10 +41,11 @@ int dates_hurry(struct dates *d, uint32_t slots)
 
 static uint32_t dates_place(uint64_t text, uint16_t rest)
 {
-    /* odd multipliers spread the digits over the upper half */
+    /* Odd multipliers carry each digit up into the top bits, but none down: the month stands so
+     * high that lower bits hardly know of it. 17 are enough for DATES_MAX. */
     return (
         uint32_t)((text * UINT64_C(0x9E3779B97F4A7C15) + rest * UINT64_C(0xC2B2AE3D27D4EB4F)) >>
-                  32);
+                  47);
 }
 
 static void put(struct dates *d, struct date_slot slot)
@@ -56,14 +57,17 @@ static void put(struct dates *d, struct date_slot slot)
     d->slots[at & (d->slot_count - 1)] = slot;
 }
 
-/* Keeps the slots at most half full. */
+/* Keeps the slots at most half full. The first are few, for a file may have few days; then
+ * there are enough for a year. */
 static int grow(struct dates *d)
 {
-    uint32_t old_count = d->slot_count, count = old_count ? 2 * old_count : FIRST_SLOTS;
+    uint32_t old_count = d->slot_count, count = 2 * old_count;
     struct date_slot *old = d->slots;
 
     if (d->count < old_count / 2)
         return 0;
+    if (count < FEW_SLOTS)
+        count = old_count ? FEW_SLOTS : FIRST_SLOTS;
     d->slots = calloc(count, sizeof *d->slots);
     if (!d->slots) {
         d->slots = old;
@@ -134,6 +138,15 @@ static int ask_calendar(struct calendar *c, struct date_slot *slot)
     return rc;
 }
 
+/* A set that is alone looks up the calendar's own, and only counts. */
+static int note(struct dates *d, const struct date_slot *slot)
+{
+    if (!d->alone)
+        return add(d, slot);
+    d->count++;
+    return 0;
+}
+
 int dates_search(struct dates *d, const char *text, size_t len)
 {
     struct date_slot slot;
@@ -142,10 +155,11 @@ int dates_search(struct dates *d, const char *text, size_t len)
         return DATES_BAD;
     slot.text = load64(text);
     slot.rest = dates_rest(text);
-    const struct date_slot *found = find(d, slot.text, slot.rest);
+    const struct date_slot *found =
+        find(d->alone ? &d->calendar->dates : d, slot.text, slot.rest);
     if (found)
         slot = *found;
-    else if (ask_calendar(d->calendar, &slot) != 0 || add(d, &slot) != 0)
+    else if (ask_calendar(d->calendar, &slot) != 0 || note(d, &slot) != 0)
         return DATES_NO_MEMORY;
     if (d->recent)
         d->recent[dates_recent_place(d, slot.text, slot.rest)] = slot;

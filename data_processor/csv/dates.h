@@ -28,11 +28,12 @@ enum { DATES_RECENT_YEAR = 1 << 11, DATES_RECENT = 4 * DATES_RECENT_YEAR };
 
 struct dates {
     struct calendar *calendar; /* gives the numbers */
+    bool alone;                /* nobody else asks it: no need to note what it has said */
     struct date_slot *recent;  /* NULL: do without */
     uint32_t recent_count;     /* DATES_RECENT or DATES_RECENT_YEAR */
     struct date_slot *slots;
     uint32_t slot_count; /* a power of two */
-    uint32_t count;
+    uint32_t count;      /* of the days it has asked for */
 };
 
 /* The days of all threads. Each asks it once for each day. */

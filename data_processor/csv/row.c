@@ -121,18 +121,19 @@ void row_read(struct row *r, const char *at, const char *end, const struct colum
 bool date_parse(const char *text, size_t len, uint32_t *ret_day)
 {
     static const unsigned char days[16] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    unsigned d[DATE_TEXT_LEN];
+    char digits[8];
+    uint64_t number;
 
     if (len != DATE_TEXT_LEN || text[4] != '-' || text[7] != '-')
         return false;
-    for (size_t i = 0; i < DATE_TEXT_LEN; i++) {
-        d[i] = (unsigned)(unsigned char)text[i] - '0';
-        if (d[i] > 9 && i != 4 && i != 7)
-            return false;
-    }
+    memcpy(digits, text, 4);
+    memcpy(digits + 4, text + 5, 2);
+    memcpy(digits + 6, text + 8, 2);
+    if (!plays_eight(load64(digits), &number))
+        return false;
 
-    unsigned year = d[0] * 1000 + d[1] * 100 + d[2] * 10 + d[3];
-    unsigned month = d[5] * 10 + d[6], day = d[8] * 10 + d[9];
+    unsigned year = (unsigned)number / 10000, month = (unsigned)number / 100 % 100;
+    unsigned day = (unsigned)number % 100;
     bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
     if (year == 0 || month > 12 || day == 0 ||
         day > days[month] + (leap && month == 2 ? 1U : 0U))

@@ -11,8 +11,9 @@ enum { FIRST_WIDE = 64, FIRST_DENSE = 4, STRIDE_STEP = 64, DENSE_ROWS_LEAST = 64
 void sheet_init(struct sheet *s, struct calendar *calendar, uint32_t page_songs,
                 unsigned chunk_bits, size_t sorters)
 {
-    *s = (struct sheet){
-        .dates.calendar = calendar, .page_songs = page_songs, .sorters = sorters};
+    *s = (struct sheet){.dates = {.calendar = calendar, .alone = sorters == 1},
+                        .page_songs = page_songs,
+                        .sorters = sorters};
     log_init(&s->log, chunk_bits);
 }
 
