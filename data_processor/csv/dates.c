@@ -103,7 +103,7 @@ static int add(struct dates *d, const struct date_slot *slot)
     return 0;
 }
 
-/* With the lock held: notes a day that no thread has had yet. */
+/* With the lock held or alone: notes a day that no thread has had yet. */
 static int note_day(struct calendar *c, struct date_slot *slot)
 {
     uint32_t count = calendar_count(c);
@@ -138,13 +138,13 @@ static int ask_calendar(struct calendar *c, struct date_slot *slot)
     return rc;
 }
 
-/* A set that is alone looks up the calendar's own, and only counts. */
-static int note(struct dates *d, const struct date_slot *slot)
+/* A set that is alone looks up the calendar's own: it needs neither lock nor copy. */
+static int learn(struct dates *d, struct date_slot *slot)
 {
     if (!d->alone)
-        return add(d, slot);
+        return ask_calendar(d->calendar, slot) ? DATES_NO_MEMORY : add(d, slot);
     d->count++;
-    return 0;
+    return note_day(d->calendar, slot);
 }
 
 int dates_search(struct dates *d, const char *text, size_t len)
@@ -159,7 +159,7 @@ int dates_search(struct dates *d, const char *text, size_t len)
         find(d->alone ? &d->calendar->dates : d, slot.text, slot.rest);
     if (found)
         slot = *found;
-    else if (ask_calendar(d->calendar, &slot) != 0 || note(d, &slot) != 0)
+    else if (learn(d, &slot) != 0)
         return DATES_NO_MEMORY;
     if (d->recent)
         d->recent[dates_recent_place(d, slot.text, slot.rest)] = slot;

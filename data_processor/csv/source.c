@@ -16,8 +16,9 @@ struct source {
     int fd;
     const struct format *format; /* NULL until the first bytes are seen */
     uint64_t max_out, bytes_in, bytes_out;
-    unsigned char *in;
-    size_t in_at, in_len;
+    unsigned char *in; /* INPUT_BYTES of what is to be inflated, or the magic */
+    unsigned char magic[MAGIC_BYTES];
+    size_t in_at, in_len, in_room;
     bool in_eof;
     bool between; /* at the start of a member or frame, nothing of it seen */
     unsigned members;
@@ -50,7 +51,7 @@ static int read_fd(struct source *s, void *bytes, size_t cap, size_t *ret_got, s
     return 0;
 }
 
-/* Gathers at least `want` input bytes (INPUT_BYTES at most), fewer only at the end. */
+/* Gathers at least `want` input bytes (in_room at most), fewer only at the end. */
 static int gather(struct source *s, size_t want, struct err *err)
 {
     int rc = 0;
@@ -60,9 +61,9 @@ static int gather(struct source *s, size_t want, struct err *err)
     s->in_len -= s->in_at;
     memmove(s->in, s->in + s->in_at, s->in_len);
     s->in_at = 0;
-    while (rc == 0 && !s->in_eof && s->in_len < want && s->in_len < INPUT_BYTES) {
+    while (rc == 0 && !s->in_eof && s->in_len < want && s->in_len < s->in_room) {
         size_t got = 0;
-        rc = read_fd(s, s->in + s->in_len, INPUT_BYTES - s->in_len, &got, err);
+        rc = read_fd(s, s->in + s->in_len, s->in_room - s->in_len, &got, err);
         s->in_len += got;
         s->in_eof = rc == 0 && got == 0;
     }
@@ -224,14 +225,31 @@ static const struct format *format_of(const unsigned char *magic, size_t len)
     return &plain;
 }
 
+static int make_room(struct source *s, struct err *err)
+{
+    unsigned char *in = malloc(INPUT_BYTES);
+
+    if (!in)
+        return err_set(err, -E_NO_MEMORY, "no memory to read the input");
+    memcpy(in, s->magic, s->in_len);
+    s->in = in;
+    s->in_room = INPUT_BYTES;
+    return 0;
+}
+
+/* Reads no more than the magic: all else of a plain input goes straight to where it is wanted.
+ */
 static int detect(struct source *s, struct err *err)
 {
     int rc = gather(s, MAGIC_BYTES, err);
 
     if (rc)
         return rc;
-    const struct format *format = format_of(s->in, s->in_len);
-    rc = format->open ? format->open(s, err) : 0;
+    const struct format *format = format_of(s->magic, s->in_len);
+    if (format->inflates && s->in == s->magic)
+        rc = make_room(s, err);
+    if (rc == 0 && format->open)
+        rc = format->open(s, err);
     if (rc == 0)
         s->format = format;
     return rc;
@@ -266,17 +284,15 @@ int source_read(struct source *s, char *bytes, size_t cap, size_t *ret_got, stru
 struct source *source_new(int fd, uint64_t max_inflated, struct err *err)
 {
     struct source *s = calloc(1, sizeof *s);
-    unsigned char *in = malloc(INPUT_BYTES);
 
-    if (!s || !in) {
-        free(s);
-        free(in);
+    if (!s) {
         err_set(err, -E_NO_MEMORY, "no memory to read the input");
         return NULL;
     }
     s->fd = fd;
     s->max_out = max_inflated;
-    s->in = in;
+    s->in = s->magic;
+    s->in_room = MAGIC_BYTES;
     s->between = true;
     return s;
 }
@@ -289,7 +305,8 @@ void source_free(struct source *s)
         inflateEnd(&s->z);
     ZSTD_freeDStream(s->zd);
     free(s->zd_out);
-    free(s->in);
+    if (s->in != s->magic)
+        free(s->in);
     free(s);
 }
 
