@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "buf.h"
 #include "clock.h"
 #include "csv.h"
 #include "failpoint.h"
 #include "job.h"
+#include "json_write.h"
 #include "params.h"
 #include "plays.h"
 
@@ -72,32 +72,54 @@ static int read_params(const char *text, struct choices *ret, struct err *err)
     return 0;
 }
 
+static void put_rejected(struct json_out *o, const struct csv_stats *s)
+{
+    json_out_open(o, "rejected", '{');
+    for (int i = 0; i < CSV_REASON__COUNT; i++)
+        if (s->rejected[i])
+            json_out_int(o, csv_reason_code((enum csv_reason)i), (int64_t)s->rejected[i]);
+    json_out_close(o, '}');
+}
+
+static void put_rejects(struct json_out *o, const struct artifact *rejects)
+{
+    json_out_open(o, "rejects", '{');
+    json_out_string(o, "key", rejects->key);
+    json_out_int(o, "size", (int64_t)rejects->size);
+    json_out_string(o, "sha256", rejects->sha256);
+    json_out_close(o, '}');
+}
+
 static char *result_text(const struct csv_stats *s, int64_t ms, const struct artifact *rejects)
 {
-    struct buf b = BUF_INIT;
-    const char *comma = "";
+    const struct {
+        const char *name;
+        uint64_t number;
+    } counts[] = {
+        {"rows_in", s->rows_in},
+        {"rows_summed", s->rows_summed},
+        {"rows_rejected", s->rows_rejected},
+        {"groups", s->groups},
+        {"bytes_in", s->bytes_in},
+        {"bytes_inflated", s->bytes_inflated},
+        {"bytes_out", s->bytes_out},
+        {"spilled_runs", s->spilled_runs},
+    };
+    struct json_out o;
+    char seconds[32];
 
-    buf_printf(&b,
-               "{\"rows_in\":%" PRIu64 ",\"rows_summed\":%" PRIu64 ",\"rows_rejected\":%" PRIu64
-               ",\"groups\":%" PRIu64 ",\"bytes_in\":%" PRIu64 ",\"bytes_inflated\":%" PRIu64
-               ",\"bytes_out\":%" PRIu64 ",\"spilled_runs\":%" PRIu64 ",\"seconds\":%" PRId64
-               ".%03" PRId64 ",\"peak_memory_bytes\":%" PRId64 ",\"rejected\":{",
-               s->rows_in, s->rows_summed, s->rows_rejected, s->groups, s->bytes_in,
-               s->bytes_inflated, s->bytes_out, s->spilled_runs, ms / 1000, ms % 1000,
-               job_peak_rss_bytes());
-    for (int i = 0; i < CSV_REASON__COUNT; i++) {
-        if (s->rejected[i] == 0)
-            continue;
-        buf_printf(&b, "%s\"%s\":%" PRIu64, comma, csv_reason_code((enum csv_reason)i),
-                   s->rejected[i]);
-        comma = ",";
-    }
-    buf_append_str(&b, "}");
+    snprintf(seconds, sizeof seconds, "%" PRId64 ".%03" PRId64, ms / 1000, ms % 1000);
+    json_out_init(&o);
+    json_out_open(&o, NULL, '{');
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        json_out_int(&o, counts[i].name, (int64_t)counts[i].number);
+    json_out_raw(&o, "seconds", seconds);
+    json_out_int(&o, "peak_memory_bytes", job_peak_rss_bytes());
+    put_rejected(&o, s);
     if (rejects->key[0])
-        buf_printf(&b, ",\"rejects\":{\"key\":\"%s\",\"size\":%" PRIu64 ",\"sha256\":\"%s\"}",
-                   rejects->key, rejects->size, rejects->sha256);
-    buf_append_str(&b, "}");
-    return buf_steal(&b); /* frees on failure too */
+        put_rejects(&o, rejects);
+    json_out_close(&o, '}');
+    return json_out_take(&o);
 }
 
 static int put_write(void *arg, const void *bytes, size_t len, struct err *err)
@@ -184,6 +206,7 @@ static int run_on(const struct job_context *context, int in_fd, struct outputs *
     if (rc)
         return rc;
     ret->result = result_text(&stats, clock_mono_ms() - start, &rejects);
+    ret->result_is_sound = true;
     return ret->result ? 0 : err_set(err, -E_NO_MEMORY, "no memory for the result");
 }
 

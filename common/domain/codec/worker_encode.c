@@ -56,8 +56,8 @@ char *claim_request_encode(const struct claim_request *r)
     return json_out_take(&o);
 }
 
-/* Somebody's own object. What a decoder gave is JSON and compact; what a database or a job did
- * has yet to prove it. */
+/* Somebody's own object. What a decoder gave is JSON and compact, and so is what json_write.h
+ * made; what a database or a job did otherwise has yet to prove it. */
 enum origin { DECODED, UNCHECKED };
 
 static void put_object(struct json_out *o, const char *name, const char *json,
@@ -186,7 +186,7 @@ static void put_report(struct json_out *o, const struct report *r, enum origin r
     put_error(o, &r->error);
     put_usage(o, &r->usage);
     if (r->result)
-        put_object(o, "result", r->result, result);
+        put_object(o, "result", r->result, r->result_is_sound ? DECODED : result);
     else
         json_out_null(o, "result");
     json_out_close(o, '}');

@@ -104,7 +104,8 @@ struct report {
     struct artifact output;       /* of DONE; key "": none */
     struct task_error error;      /* of FAILED */
     struct attempt_usage usage;
-    char *result; /* heap; JSON object text or NULL */
+    char *result;         /* heap; JSON object text or NULL */
+    bool result_is_sound; /* made with json_write.h, which writes nothing that is no JSON */
 };
 
 enum report_word {

@@ -229,6 +229,26 @@ static void bad_claims_are_refused_by_name(void **state)
 #define REPORT(rest) "{\"worker\":\"w\",\"reports\":[{\"task_id\":\"" ID "\"," rest "}]}"
 #define WITH_TOKEN   "\"token\":\"" TOKEN "\","
 
+/* What a job made by hand is read before it is told; what json_write.h made is not. */
+static void a_result_is_checked_unless_it_is_sound(void **state)
+{
+    char result[] = "{\"seconds\":1.50}", broken[] = "{\"seconds\":";
+    struct report r = {.task_id = ID, .token = TOKEN, .outcome = ATTEMPT_DONE};
+
+    (void)state;
+    r.result = result;
+    char *read = report_encode(&r);
+    assert_non_null(strstr(read, "\"result\":{\"seconds\":1.5}"));
+    r.result_is_sound = true;
+    char *told = report_encode(&r);
+    assert_non_null(strstr(told, "\"result\":{\"seconds\":1.50}"));
+    r.result = broken;
+    r.result_is_sound = false;
+    assert_null(report_encode(&r));
+    free(read);
+    free(told);
+}
+
 static void bad_reports_are_refused_with_their_path(void **state)
 {
     static const struct bad cases[] = {
@@ -340,6 +360,7 @@ int main(void)
         cmocka_unit_test(a_report_survives_the_trip),
         cmocka_unit_test(verdicts_survive_the_trip_and_may_grow_members),
         cmocka_unit_test(bad_claims_are_refused_by_name),
+        cmocka_unit_test(a_result_is_checked_unless_it_is_sound),
         cmocka_unit_test(bad_reports_are_refused_with_their_path),
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(params_follow_their_table),
