@@ -52,6 +52,9 @@ extern const struct job job_blob_upload, job_csv_plays, job_http_call, job_noop,
  * VmHWM of proc(5); 0: not known. Of one thread. */
 int64_t job_peak_rss_bytes(void);
 
+/* From here on anew, where the kernel lets one. */
+void job_peak_rss_reset(void);
+
 /* Fills an error from a failed call: the class from the code's class (a CALLER or PERMANENT
  * code is `input`, others `transient`), the code in lower case, the sentence as it is.
  * Returns err's code, so that a job can end with `return job_error_from(...)`. */

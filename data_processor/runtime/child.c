@@ -117,14 +117,10 @@ static struct {
 
 static struct meter meter_start(void)
 {
-    static int fd = -1;
     const struct cost now = known.has_cost ? known.cost : cost_now();
 
     if (!known.is_settled || now.faults != known.faults) {
-        if (fd < 0)
-            fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
-        if (fd >= 0 && write(fd, "5", 1) < 0)
-            errno = 0; /* read-only in some containers */
+        job_peak_rss_reset();
         known.is_settled = false;
         known.faults = now.faults;
     }
