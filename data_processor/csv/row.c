@@ -121,15 +121,14 @@ void row_read(struct row *r, const char *at, const char *end, const struct colum
 bool date_parse(const char *text, size_t len, uint32_t *ret_day)
 {
     static const unsigned char days[16] = {0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    char digits[8];
     uint64_t number;
 
     if (len != DATE_TEXT_LEN || text[4] != '-' || text[7] != '-')
         return false;
-    memcpy(digits, text, 4);
-    memcpy(digits + 4, text + 5, 2);
-    memcpy(digits + 6, text + 8, 2);
-    if (!plays_eight(load64(digits), &number))
+    uint64_t head = load64(text), last = (unsigned char)text[9], first = (unsigned char)text[8];
+    uint64_t digits =
+        (head & UINT32_MAX) | (head >> 8 & UINT64_C(0xFFFF) << 32) | first << 48 | last << 56;
+    if (!plays_eight(digits, &number))
         return false;
 
     unsigned year = (unsigned)number / 10000, month = (unsigned)number / 100 % 100;
@@ -223,7 +222,35 @@ static char *put_digits(uint64_t n, char *end)
     return end;
 }
 
-size_t plays_format(uint128 n, char ret_text[PLAYS_TEXT_MAX])
+/* How many digits: 1233 / 4096 is a little more than log10(2). */
+static size_t digit_count(uint64_t n)
+{
+    static const uint64_t tens[20] = {0,
+                                      10,
+                                      100,
+                                      1000,
+                                      10000,
+                                      100000,
+                                      1000000,
+                                      10000000,
+                                      100000000,
+                                      1000000000,
+                                      10000000000,
+                                      100000000000,
+                                      1000000000000,
+                                      10000000000000,
+                                      100000000000000,
+                                      1000000000000000,
+                                      10000000000000000,
+                                      100000000000000000,
+                                      1000000000000000000,
+                                      UINT64_C(10000000000000000000)};
+    size_t least = (size_t)(64 - __builtin_clzll(n | 1)) * 1233 >> 12;
+
+    return least + (n >= tens[least]);
+}
+
+static size_t format_long(uint128 n, char ret_text[PLAYS_TEXT_MAX])
 {
     const uint64_t ten19 = UINT64_C(10000000000000000000);
     char digits[3 * 20], *end = digits + sizeof digits, *at = end;
@@ -238,4 +265,15 @@ size_t plays_format(uint128 n, char ret_text[PLAYS_TEXT_MAX])
     at = put_digits((uint64_t)n, at);
     memcpy(ret_text, at, (size_t)(end - at));
     return (size_t)(end - at);
+}
+
+/* The usual number goes where it belongs at once: to copy what was just written by twos makes
+ * the processor wait for it. */
+size_t plays_format(uint128 n, char ret_text[PLAYS_TEXT_MAX])
+{
+    if (n > UINT64_MAX)
+        return format_long(n, ret_text);
+    size_t len = digit_count((uint64_t)n);
+    put_digits((uint64_t)n, ret_text + len);
+    return len;
 }
