@@ -45,7 +45,7 @@ static void emit_ranges(void *arg, size_t thread)
         rc = sums_init(&sums, e->totals->day_count);
     for (size_t range; rc == 0 && parallel_next(&e->next, e->totals->ranges, &range);) {
         struct err range_err = ERR_INIT;
-        me.writer.piece = range;
+        writer_start_piece(&me.writer, range);
         int range_rc = output_failed(e->output)
                            ? 0
                            : totals_range(e->totals, range, &sums, &sink, &range_err);
@@ -120,8 +120,10 @@ int emit_runs(struct run_list *runs, struct spill_file *scratch, const struct cs
     struct run_emitter e = {.runs = runs};
     int rc = writer_begin(&e.writer, output, plan->out_bytes, err);
 
-    if (rc == 0)
+    if (rc == 0) {
+        writer_start_piece(&e.writer, 0);
         rc = merge_runs(runs, scratch, plan, &(struct merge_sink){put_total, &e}, err);
+    }
     rc = writer_end_piece(&e.writer, rc, err);
     writer_release(&e.writer);
     return rc;

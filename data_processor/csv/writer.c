@@ -1,5 +1,6 @@
 #include "writer.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +12,8 @@
 enum { TOTAL_MAX = 1 + DATE_TEXT_LEN + 1 + PLAYS_TEXT_MAX + 1 + BYTES_SLACK };
 
 static const char header[] = "Song,Date,Number of Plays\n";
+
+static_assert(sizeof header - 1 <= TOTAL_MAX, "the smallest buffer holds the header");
 
 void writer_field(struct buf *out, const char *bytes, size_t len)
 {
@@ -42,10 +45,7 @@ int output_begin(struct output *o, int fd, const struct csv_sink *sink, struct t
     *o = (struct output){.fd = fd, .sink = sink, .ticker = ticker};
     pthread_mutex_init(&o->lock, NULL);
     pthread_cond_init(&o->moved, NULL);
-    if (sink)
-        return sink->begin(sink->arg, err);
-    o->bytes = sizeof header - 1;
-    return fs_write_all(fd, header, sizeof header - 1, "output", err);
+    return sink ? sink->begin(sink->arg, err) : 0;
 }
 
 void output_end(struct output *o)
@@ -106,6 +106,15 @@ void writer_release(struct writer *w)
     free(w->out);
     free(w->quoted);
     batch_free(w->batch);
+}
+
+void writer_start_piece(struct writer *w, size_t piece)
+{
+    w->piece = piece;
+    if (piece > 0 || w->output->sink)
+        return;
+    memcpy(w->out, header, sizeof header - 1);
+    w->len = sizeof header - 1;
 }
 
 int writer_end_piece(struct writer *w, int rc, struct err *err)

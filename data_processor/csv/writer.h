@@ -30,7 +30,7 @@ struct output {
     struct err err;
 };
 
-/* Writes the header, or begins the sink. */
+/* Begins the sink; the header of CSV comes with the first piece. */
 int output_begin(struct output *o, int fd, const struct csv_sink *sink, struct ticker *ticker,
                  struct err *err);
 bool output_failed(struct output *o);
@@ -52,6 +52,9 @@ enum { WRITER_BYTES = 1 << 20 };
 /* `room` bytes of buffer, more for a song that needs it. */
 int writer_begin(struct writer *w, struct output *o, size_t room, struct err *err);
 void writer_release(struct writer *w);
+
+/* What comes now belongs to this piece. */
+void writer_start_piece(struct writer *w, size_t piece);
 
 /* Songs come as often as they like, totals belong to the last one. `date` is what date_format
  * makes of the group's day, with 16 readable bytes. E_BAD_INPUT when the sum passed 128 bits;
