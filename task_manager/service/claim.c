@@ -50,6 +50,8 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
     size_t count = 0;
 
     FAILPOINT(claim_asked);
+    if (!claim.task_id)
+        wakes_asked(s, request);
     for (size_t i = 0; i < request->queue_count; i++)
         queues[i] = request->queues[i];
     struct claimed *claimed = calloc((size_t)request->limit, sizeof *claimed);

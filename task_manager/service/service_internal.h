@@ -46,7 +46,8 @@ struct wake_limit {
     char queue[TASK_QUEUE_MAX];
     int64_t since_ms; /* begin of its window */
     unsigned wakes;   /* in it */
-    unsigned asked;   /* by the call under way */
+    unsigned items;   /* of the call under way */
+    int64_t asked_ms; /* when a worker last asked this manager for it; 0: never */
     bool is_owed;     /* others were left out */
 };
 
@@ -155,6 +156,8 @@ void relay_hand(struct service *s, const struct task *t, int64_t seq);
 void wakes_limit(struct service *s, struct submission *items, size_t count);
 /* One that wakes_limit has seen was recorded; the relay is to be poked then. */
 void wakes_recorded(struct service *s, const struct submission *item);
+/* A worker has asked this manager for tasks of these queues. */
+void wakes_asked(struct service *s, const struct claim_request *r);
 /* Has what is owed to queues sent, if it is time; how long until it is, INT64_MAX for nothing.
  */
 int64_t wakes_settle(struct service *s);

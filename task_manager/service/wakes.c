@@ -4,7 +4,10 @@
  * A message wakes a worker, which then claims as long as there is work: a crowd of tasks need
  * not send a crowd of messages, each of which costs the database and the broker as much as the
  * task itself. So within WINDOW_MS no more than WAKES_MAX tasks of a queue are announced by
- * outbox rows. For those left out one more message is owed, which goes out when the window is
+ * outbox rows, and none while a worker has asked this manager for the queue within LOCAL_MS:
+ * that one hears of the task without a broker, and most likely has it before others could. (One
+ * that waits here is asked for again twice a second; one that is busy with short tasks asks
+ * more often.) For those left out one more message is owed, which goes out when the window is
  * over: by then all that were woken may have found the queue empty. Only what was recorded
  * counts, and is owed for. */
 #include <stdio.h>
@@ -13,7 +16,7 @@
 #include "clock.h"
 #include "service_internal.h"
 
-enum { WAKES_MAX = 16, WINDOW_MS = 20 };
+enum { WAKES_MAX = 16, WINDOW_MS = 20, LOCAL_MS = 600 };
 
 void relay_wake(struct service *s, const char *queue)
 {
@@ -54,23 +57,45 @@ void relay_hand(struct service *s, const struct task *t, int64_t seq)
         atomic_store(&s->outbox_waits, true);
 }
 
-/* The queue's, or one whose window is over; NULL when there is none: all are announced then. */
+static int64_t last_used_ms(const struct wake_limit *l)
+{
+    return l->since_ms > l->asked_ms ? l->since_ms : l->asked_ms;
+}
+
+/* The queue's, or that of the queue that has not been heard of for longest and is owed nothing;
+ * NULL when all are in use: its tasks are announced then. */
 static struct wake_limit *limit_of(struct wakes *w, const char *queue, int64_t now_ms)
 {
-    struct wake_limit *found = NULL;
+    struct wake_limit *oldest = NULL;
 
     for (size_t i = 0; i < WAKE_LIMITS; i++) {
         struct wake_limit *l = &w->limits[i];
         if (strcmp(l->queue, queue) == 0)
             return l;
-        if (!l->is_owed && now_ms - l->since_ms >= WINDOW_MS)
-            found = l;
+        if (!l->is_owed && (!oldest || last_used_ms(l) < last_used_ms(oldest)))
+            oldest = l;
     }
-    if (found) {
-        snprintf(found->queue, sizeof found->queue, "%s", queue);
-        found->since_ms = 0;
+    if (!oldest || (oldest->queue[0] && now_ms - last_used_ms(oldest) < WINDOW_MS))
+        return NULL;
+    memset(oldest, 0, sizeof *oldest);
+    snprintf(oldest->queue, sizeof oldest->queue, "%s", queue);
+    return oldest;
+}
+
+void wakes_asked(struct service *s, const struct claim_request *r)
+{
+    struct wakes *w = &s->wakes;
+    int64_t now_ms = clock_mono_ms();
+
+    if (!s->announce)
+        return;
+    pthread_mutex_lock(&w->lock);
+    for (size_t i = 0; i < r->queue_count; i++) {
+        struct wake_limit *l = limit_of(w, r->queues[i], now_ms);
+        if (l)
+            l->asked_ms = now_ms;
     }
-    return found;
+    pthread_mutex_unlock(&w->lock);
 }
 
 /* Tasks that wait for their time each have a message of their own. */
@@ -81,7 +106,7 @@ void wakes_limit(struct service *s, struct submission *items, size_t count)
 
     pthread_mutex_lock(&w->lock);
     for (size_t i = 0; i < WAKE_LIMITS; i++)
-        w->limits[i].asked = 0;
+        w->limits[i].items = 0;
     for (size_t i = 0; i < count; i++) {
         struct wake_limit *l =
             items[i].task.run_at_ms > 0 ? NULL : limit_of(w, items[i].task.queue, now_ms);
@@ -91,7 +116,8 @@ void wakes_limit(struct service *s, struct submission *items, size_t count)
             l->since_ms = now_ms;
             l->wakes = 0;
         }
-        items[i].is_quiet = l->wakes + l->asked++ >= WAKES_MAX;
+        bool is_local = l->asked_ms && now_ms - l->asked_ms < LOCAL_MS;
+        items[i].is_quiet = is_local || l->wakes + l->items++ >= WAKES_MAX;
     }
     pthread_mutex_unlock(&w->lock);
 }

@@ -202,7 +202,7 @@ void check_changed(struct sim *s, const struct model_change *c)
     t->ends += is_end(to);
     if (t->ends > t->retries + 1)
         sim_break(s, "I2", "a task ended twice", number_of(s, t));
-    if (to == TASK_RECEIVED)
+    if (to == TASK_RECEIVED && !c->is_quiet)
         note_row(s, t);
     if (c->task->t.max_attempts != t->max_attempts)
         sim_break(s, "I9", "another number of attempts than were granted", number_of(s, t));

@@ -73,6 +73,7 @@ struct model_change {
     enum attempt_outcome outcome; /* when from is PROCESSING */
     int64_t lease_ms;             /* when from is PROCESSING: the end of its lease */
     int64_t now_ms;
+    bool is_quiet; /* of a submit: another message tells of it (wakes.c) */
 };
 
 /* All but now may be NULL. */

@@ -14,7 +14,16 @@ static char *copy_text(const char *text)
 static void tell(struct model_conn *c, const struct model_task *t, int from, const char *actor,
                  enum attempt_outcome outcome, int64_t lease_ms)
 {
-    struct model_change change = {t, from, actor, outcome, lease_ms, model_now(c)};
+    struct model_change change = {t, from, actor, outcome, lease_ms, model_now(c), false};
+
+    if (c->watch->changed)
+        c->watch->changed(c->arg, &change);
+}
+
+static void tell_submit(struct model_conn *c, const struct model_task *t, const char *actor,
+                        bool is_quiet)
+{
+    struct model_change change = {t, -1, actor, ATTEMPT_RUNNING, 0, model_now(c), is_quiet};
 
     if (c->watch->changed)
         c->watch->changed(c->arg, &change);
@@ -96,7 +105,7 @@ int64_t model_submit_task(struct model_conn *c, const struct submission *item, b
     model_add_event(db, t, -1, actor, "", model_now(c));
     if (announce && !item->is_quiet)
         seq = model_announce(db, t);
-    tell(c, t, -1, actor, ATTEMPT_RUNNING, 0);
+    tell_submit(c, t, actor, item->is_quiet);
     return seq;
 }
 

@@ -82,6 +82,53 @@ static void a_crowd_sends_few_messages_and_one_more_when_it_is_over(void **state
     assert_false(items[0].is_quiet);
 }
 
+static void ask(struct service *s, const char *queue)
+{
+    struct claim_request r = {.queue_count = 1};
+
+    snprintf(r.queues[0], sizeof r.queues[0], "%s", queue);
+    wakes_asked(s, &r);
+}
+
+/* Others are told once for all of them, as they may be too many for the one that asks here. */
+static void tasks_that_a_worker_here_has_asked_for_are_told_of_once(void **state)
+{
+    struct service *s = *state;
+    struct submission *items = submits("q", 0);
+
+    ask(s, "q");
+    ask(s, "elsewhere");
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), 0);
+    record(s, items);
+    while (wakes_settle(s) != INT64_MAX) /* its window is short */
+        assert_int_equal(s->wakes.count, 0);
+    assert_int_equal(s->wakes.count, 1);
+    assert_string_equal(s->wakes.queues[0], "q");
+    items = submits("other", 0);
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), ANNOUNCED);
+    items = submits("q", 1);
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), MANY); /* each when it is due */
+}
+
+static void a_worker_that_asks_no_more_does_not_keep_messages_back(void **state)
+{
+    struct service *s = *state;
+    struct submission *items = submits("q", 0);
+
+    ask(s, "q");
+    wakes_limit(s, items, 1);
+    assert_true(items[0].is_quiet);
+    while (items[0].is_quiet) { /* for a little more than half a second */
+        items = submits("q", 0);
+        wakes_limit(s, items, 1);
+    }
+    wakes_limit(s, items, MANY);
+    assert_int_equal(announced(items), ANNOUNCED);
+}
+
 static void each_queue_has_a_limit_of_its_own(void **state)
 {
     struct service *s = *state;
@@ -141,6 +188,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_crowd_sends_few_messages_and_one_more_when_it_is_over,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(tasks_that_a_worker_here_has_asked_for_are_told_of_once,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_worker_that_asks_no_more_does_not_keep_messages_back,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(each_queue_has_a_limit_of_its_own, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_not_recorded_does_not_count, setup, teardown),
