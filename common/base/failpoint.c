@@ -98,20 +98,24 @@ static void read_environment(void)
 
 /* --- striking --- */
 
-/* Leaves the file that says who was struck. False when it is there already. */
+/* Leaves the file that says who was struck, whole or not at all: somebody else may kill this
+ * process at any moment. False when it is there already. */
 static bool leave_mark(enum failpoint place)
 {
-    char path[4096], text[32];
+    char path[4096], draft[4128], text[32];
 
     if (!marks_dir)
         return true;
     snprintf(path, sizeof path, "%s/%s", marks_dir, places[place].name);
-    int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    snprintf(draft, sizeof draft, "%s.%ld", path, (long)getpid());
+    int fd = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fd < 0)
         return false;
     int len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
     bool written = write(fd, text, (size_t)len) == len;
     close(fd);
+    written = written && link(draft, path) == 0;
+    unlink(draft);
     return written;
 }
 
