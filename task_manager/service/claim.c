@@ -69,9 +69,8 @@ int claim_once(struct service *s, const struct claim_request *request, struct wo
     free(claimed);
     if (!rc && count > 0)
         FAILPOINT(claim_answering);
-    if (!rc && count == (size_t)request->limit && !request->task_id[0] &&
-        atomic_load(&s->waiting) > 0)
-        relay_wake(s, items[count - 1].queue);
+    if (!rc && count == (size_t)request->limit && !request->task_id[0])
+        wakes_more(s, items[count - 1].queue);
     atomic_fetch_sub(&s->waiting, rc ? 0 : (long long)count);
     if (rc || count == 0) {
         free(items);

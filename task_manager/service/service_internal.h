@@ -146,8 +146,7 @@ struct relay;
 
 struct relay *relay_new(struct service *s); /* free() it; NULL: no memory */
 void relay_round(struct relay *r);
-/* Sends one more message for a queue, such as one from which a claim took all it could carry:
- * the next worker is to help. Only a hint, so it is not kept. */
+/* Sends one more message for a queue. Only a hint, so it is not kept. */
 void relay_wake(struct service *s, const char *queue);
 /* A task that was committed a moment ago, with the number of its outbox row (0: not known): the
  * relay need not read the row before it publishes it. */
@@ -158,6 +157,11 @@ void wakes_limit(struct service *s, struct submission *items, size_t count);
 void wakes_recorded(struct service *s, const struct submission *item);
 /* A worker has asked this manager for tasks of these queues. */
 void wakes_asked(struct service *s, const struct claim_request *r);
+/* A claim took all it could carry from the queue: the next worker is to help. At once, if tasks
+ * wait as far as this manager knows; others may have taken some in, so a message is owed if
+ * not.
+ */
+void wakes_more(struct service *s, const char *queue);
 /* Has what is owed to queues sent, if it is time; how long until it is, INT64_MAX for nothing.
  */
 int64_t wakes_settle(struct service *s);

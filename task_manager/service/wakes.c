@@ -98,6 +98,29 @@ void wakes_asked(struct service *s, const struct claim_request *r)
     pthread_mutex_unlock(&w->lock);
 }
 
+void wakes_more(struct service *s, const char *queue)
+{
+    struct wakes *w = &s->wakes;
+    int64_t now_ms = clock_mono_ms();
+    struct wake_limit *l = NULL;
+
+    if (!s->announce)
+        return;
+    if (atomic_load(&s->waiting) <= 0) {
+        pthread_mutex_lock(&w->lock);
+        l = limit_of(w, queue, now_ms);
+        if (l && now_ms - l->since_ms >= WINDOW_MS)
+            l->since_ms = now_ms;
+        if (l)
+            l->is_owed = true;
+        pthread_mutex_unlock(&w->lock);
+    }
+    if (l)
+        rounds_poke(&s->relay);
+    else
+        relay_wake(s, queue);
+}
+
 /* Tasks that wait for their time each have a message of their own. */
 void wakes_limit(struct service *s, struct submission *items, size_t count)
 {

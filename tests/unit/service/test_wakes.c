@@ -113,6 +113,24 @@ static void tasks_that_a_worker_here_has_asked_for_are_told_of_once(void **state
     assert_int_equal(announced(items), MANY); /* each when it is due */
 }
 
+/* The count of what waits is this manager's, and a second old. */
+static void a_full_claim_wakes_the_next_at_once_or_a_little_later(void **state)
+{
+    struct service *s = *state;
+
+    atomic_store(&s->waiting, 1);
+    wakes_more(s, "q");
+    assert_int_equal(s->wakes.count, 1);
+    s->wakes.count = 0; /* it is sent */
+    atomic_store(&s->waiting, 0);
+    wakes_more(s, "q");
+    wakes_more(s, "q");
+    assert_int_equal(s->wakes.count, 0);
+    while (wakes_settle(s) != INT64_MAX)
+        assert_int_equal(s->wakes.count, 0);
+    assert_int_equal(s->wakes.count, 1);
+}
+
 static void a_worker_that_asks_no_more_does_not_keep_messages_back(void **state)
 {
     struct service *s = *state;
@@ -190,6 +208,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_crowd_sends_few_messages_and_one_more_when_it_is_over,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(tasks_that_a_worker_here_has_asked_for_are_told_of_once,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_full_claim_wakes_the_next_at_once_or_a_little_later,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(a_worker_that_asks_no_more_does_not_keep_messages_back,
                                         setup, teardown),
