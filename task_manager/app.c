@@ -92,6 +92,7 @@ static int start_server(struct app *a, int64_t files, struct err *err)
         .max_json_bytes = c->max_json_bytes,
         .routes = api_routes(),
         .sink = api_sink(),
+        .shed = api_shed,
         .context = &a->api,
     };
 

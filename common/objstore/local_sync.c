@@ -1,7 +1,7 @@
 /* local_sync.c - fsync of objects and of the directories that hold them.
  *
  * Objects that are synced together share the sync of their directories, and the disk already
- * writes all of them while the first is waited for. */
+ * writes all of them (local_sync_begin) while the first is waited for. */
 #include "local_sync.h"
 
 #include <errno.h>
@@ -92,6 +92,23 @@ int local_sync_file(int fd, const char *key, struct err *err)
     return err_set_errno(err, err_from_errno(errno), errno, "fsync '%s'", key);
 }
 
+int local_sync_begin(int fd, const char *key, struct err *err)
+{
+    if (sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE) == 0)
+        return 0;
+    switch (errno) {
+    case ENOSYS:
+    case EINVAL:
+    case ESPIPE:
+    case EOPNOTSUPP:
+    case EPERM:
+        return 0; /* not to be had here: the sync will begin itself */
+    default:
+        /* ext4 gives up pages that it has no place for, and may tell nobody else. */
+        return err_set_errno(err, err_from_errno(errno), errno, "begin to write '%s'", key);
+    }
+}
+
 /* --- many at once --- */
 
 enum { TOGETHER = 32, NO_FOLDER = -1 };
@@ -148,11 +165,12 @@ static int find_folder(struct together *t, int root_fd, const char *key, struct 
     return t->folder_count++;
 }
 
-/* 1: the publish has made it durable already. */
+/* 1: the publish has made it durable already. Opened for writing: a file system on a network
+ * may take the sync of one that is open for reading for a sync of nothing. */
 static int sync_bytes(const struct folder *f, const char *key, struct err *err)
 {
     struct stat st;
-    int fd = openat(f->fd, name_of(key), O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
+    int fd = openat(f->fd, name_of(key), O_RDWR | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC);
     int rc = 0;
 
     if (fd < 0)

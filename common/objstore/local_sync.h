@@ -29,6 +29,10 @@ void settled_dirs_release(struct settled_dirs *s);
 /* fsync of an object's file. */
 int local_sync_file(int fd, const char *key, struct err *err);
 
+/* Has the disk begin with the bytes that it does not have, without a wait. What fails here
+ * counts as a failed fsync. */
+int local_sync_begin(int fd, const char *key, struct err *err);
+
 /* Makes the name of the object in `dir_fd` durable, and those of the directories above it up to
  * the topmost of the key, which may be as new. */
 int local_sync_names(struct settled_dirs *s, int dir_fd, const char *key, struct err *err);

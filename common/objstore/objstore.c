@@ -120,7 +120,8 @@ int objstore_put_publish_free(struct objstore_put *p, struct artifact *ret, stru
 void objstore_sync(struct objstore *s, const char *const *keys, size_t count,
                    objstore_lost_fn *lost, void *arg)
 {
-    s->ops->sync(s, keys, count, lost, arg);
+    if (count > 0)
+        s->ops->sync(s, keys, count, lost, arg);
 }
 
 void objstore_put_abort_free(struct objstore_put *p)

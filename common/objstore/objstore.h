@@ -44,15 +44,16 @@ bool objstore_key_is_valid(const char *key);
 
 /* Starts a new object. E_EXISTS when the key is taken or another put of it is under way.
  * Bytes go in either by objstore_put_write, which hashes them on the way, or by writing to
- * objstore_put_fd (the put's, at offset 0, also readable; do not close it), which commit then
- * reads once more to hash; not both. E_NO_SPACE when the disk is full. After a failed write
- * the put is still to be aborted; a commit would fail. */
+ * objstore_put_fd (the put's, at offset 0, also readable; do not close it), which commit or
+ * publish then reads once more to hash; not both. E_NO_SPACE when the disk is full. After a
+ * failed write the put is still to be aborted; a commit would fail. */
 int objstore_put_begin(struct objstore *s, const char *key, struct objstore_put **ret,
                        struct err *err);
 int objstore_put_write(struct objstore_put *p, const void *bytes, size_t len, struct err *err);
 int objstore_put_fd(struct objstore_put *p);
 
-/* A descriptor that keeps objstore_sweep_object away from the object, also after its commit,
+/* A descriptor that keeps objstore_sweep_object away from the object, also after its commit or
+ * publish,
  * until it is closed or the process ends: for the time in which nothing durable names the
  * object yet. -1 when there are no descriptors left. */
 int objstore_put_hold(struct objstore_put *p);
@@ -69,9 +70,9 @@ int objstore_put_commit_free(struct objstore_put *p, struct artifact *ret, struc
 int objstore_put_publish_free(struct objstore_put *p, struct artifact *ret, struct err *err);
 
 /* Makes objects durable that were published, by whatever process; those that are already may
- * be among them. Calls lost for each that could not be: it was removed (a failed fsync is never
- * tried again), or a local one was not there (E_NOT_FOUND). Keys stay as they are until it
- * returns. Blocks on the disk. */
+ * be among them. Calls lost for each that could not be: one whose sync failed was removed (it
+ * is never tried again), one that could not be opened may be there (a local one that is not is
+ * E_NOT_FOUND). Keys stay as they are until it returns. Blocks on the disk. */
 typedef void objstore_lost_fn(size_t number, const struct err *why, void *arg);
 void objstore_sync(struct objstore *s, const char *const *keys, size_t count,
                    objstore_lost_fn *lost, void *arg);

@@ -2,13 +2,15 @@
  *
  * A put writes `<key>.part`, and commit gives it its name (without replacing), syncs the file
  * and then its directory: a journal has the new file and its name in one commit, where a file
- * that is synced first takes two. While the system runs, a file has all of its bytes before it
- * has its name. A power cut within a commit may leave half a file under its own name, and
- * nobody can take it for an object: a key is told to nobody before the commit has returned and
- * is never used for another put, so no row ever names that file, and the sweep removes it like
- * every other that no row names. After a failed fsync the kernel may have dropped the pages and
- * would report success the second time (P. Ramanathan et al., "Can Applications Recover from
- * fsync Failures?", USENIX ATC 2020), so the file is given up instead.
+ * that is synced first takes two. A publish gives it its name, and the sync comes later, with
+ * that of others (local_sync.c). While the system runs, a file has all of its bytes before it
+ * has its name. A power cut before the sync has returned may leave half a file under its own
+ * name, and nobody can take it for an object: until then a key is told to nobody but those who
+ * sync it and is never used for another put, so no row ever names that file, and the sweep
+ * removes it like every other that no row names. After a failed fsync the kernel may have
+ * dropped the pages and would report success the second time (P. Ramanathan et al., "Can
+ * Applications Recover from fsync Failures?", USENIX ATC 2020), so the file is given up
+ * instead.
  *
  * The root is opened by name for each call: it may have been deleted and made again. A put
  * holds a flock on its part for as long as it lives, which the kernel drops when the process
@@ -416,7 +418,7 @@ static int local_put_publish_free(struct objstore_put *base, struct artifact *re
     if (described.size > LOCAL_SYNC_LATER_MAX)
         rc = make_durable(p, err);
     else
-        sync_file_range(p->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+        rc = local_sync_begin(p->fd, p->key, err);
     return end_put(p, rc, &described, ret, err);
 }
 

@@ -35,9 +35,10 @@ struct job {
     const char *type; /* task type, as in task_type.def */
 
     /* 0: done, and ret->output / ret->result are set as far as there are any (result: JSON
-     * object text from malloc). Negative: failed; ret->error is filled with class, code and
-     * a sentence for the user. ret comes zeroed with ids and token already in place. Blocks
-     * as long as the work takes. */
+     * object text from malloc). The output may be published only (objstore.h): the worker has
+     * it synced before it tells of it; all else that was written is durable. Negative: failed;
+     * ret->error is filled with class, code and a sentence for the user. ret comes zeroed with
+     * ids and token already in place. Blocks as long as the work takes. */
     int (*run)(const struct job_context *context, struct report *ret);
 };
 

@@ -32,6 +32,27 @@ static int init_cond(pthread_cond_t *c)
     return rc;
 }
 
+static int init_conds(struct board *b)
+{
+    pthread_cond_t *const conds[] = {&b->due, &b->written, &b->ended};
+    const size_t count = sizeof conds / sizeof conds[0];
+    size_t made = 0;
+    int rc = 0;
+
+    while (made < count && (rc = init_cond(conds[made])) == 0)
+        made++;
+    while (rc && made > 0)
+        pthread_cond_destroy(conds[--made]);
+    return rc;
+}
+
+static void destroy_conds(struct board *b)
+{
+    pthread_cond_destroy(&b->due);
+    pthread_cond_destroy(&b->written);
+    pthread_cond_destroy(&b->ended);
+}
+
 int board_open(struct board *b, int64_t heartbeat_ms, struct err *err)
 {
     memset(b, 0, sizeof *b);
@@ -39,18 +60,11 @@ int board_open(struct board *b, int64_t heartbeat_ms, struct err *err)
     b->batch_wait_ms = PACE_BATCH_MS;
     b->main_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     b->source_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_cond(&b->due);
-    if (!rc) {
-        rc = init_cond(&b->ended);
-        if (rc)
-            pthread_cond_destroy(&b->due);
-    }
+    int rc = b->main_fd < 0 || b->source_fd < 0 ? errno : init_conds(b);
     if (!rc) {
         rc = pthread_mutex_init(&b->lock, NULL);
-        if (rc) {
-            pthread_cond_destroy(&b->due);
-            pthread_cond_destroy(&b->ended);
-        }
+        if (rc)
+            destroy_conds(b);
     }
     if (!rc)
         return 0;
@@ -83,8 +97,7 @@ void board_close(struct board *b)
         free_list(b->lists[phase].first);
     close(b->main_fd);
     close(b->source_fd);
-    pthread_cond_destroy(&b->due);
-    pthread_cond_destroy(&b->ended);
+    destroy_conds(b);
     pthread_mutex_destroy(&b->lock);
 }
 
@@ -116,7 +129,11 @@ static unsigned count_of(const struct board *b, enum held_phase phase)
 
 static bool is_empty(const struct board *b)
 {
-    return !count_of(b, HELD_WAITING) && !count_of(b, HELD_RUNNING) && !count_of(b, HELD_ENDED);
+    unsigned count = 0;
+
+    for (int phase = 0; phase < HELD__COUNT; phase++)
+        count += count_of(b, (enum held_phase)phase);
+    return count == 0;
 }
 
 static void link_last(struct board *b, struct held *h)
@@ -147,13 +164,19 @@ static void set_phase(struct board *b, struct held *h, enum held_phase phase)
     link_last(b, h);
 }
 
+static unsigned reports_of(const struct board *b)
+{
+    return count_of(b, HELD_WRITTEN) + count_of(b, HELD_ENDED);
+}
+
 /* May anything be claimed? */
 static unsigned room_of(const struct board *b)
 {
     unsigned waiting = count_of(b, HELD_WAITING) + b->behind, room = b->idle_slots + b->ahead;
 
-    /* Reports that pile up mean a manager that hands out work but takes none back. */
-    if (waiting >= room || count_of(b, HELD_ENDED) >= BOARD_REPORTS_MAX)
+    /* Reports that pile up mean a manager that hands out work but takes none back, or a disk
+     * that does not. */
+    if (waiting >= room || reports_of(b) >= BOARD_REPORTS_MAX)
         return 0;
     if (b->idle_slots == 0 && waiting > b->ahead / 2)
         return 0;
@@ -196,20 +219,31 @@ static void wait_until(struct board *b, pthread_cond_t *cond, int64_t until_ms)
 }
 
 /* Slots that run dry want the next claim, and a worker that stops wants to be rid of it all. */
-static bool is_worth_waiting(const struct board *b)
+static bool is_worth_waiting(const struct board *b, enum held_phase phase)
 {
-    return pace_fills_batch(b->ahead, count_of(b, HELD_ENDED)) &&
+    return pace_fills_batch(b->ahead, count_of(b, phase)) &&
            count_of(b, HELD_WAITING) + b->behind > 0 && !atomic_load(&b->claims_stopped);
 }
 
-/* After anything that may have ended a wait of the reporter's: for the first, or for a batch of
- * it. Waking it for each would cost more than a short attempt. */
-static void tell_reporter(struct board *b)
+static pthread_cond_t *batch_cond(struct board *b, enum held_phase phase)
 {
-    unsigned ended = count_of(b, HELD_ENDED);
+    return phase == HELD_WRITTEN ? &b->written : &b->ended;
+}
 
-    if (ended == 1 || (ended > 1 && !is_worth_waiting(b)))
-        pthread_cond_signal(&b->ended);
+static void tell_of(struct board *b, enum held_phase phase)
+{
+    unsigned count = count_of(b, phase);
+
+    if (count == 1 || (count > 1 && !is_worth_waiting(b, phase)))
+        pthread_cond_signal(batch_cond(b, phase));
+}
+
+/* After anything that may have ended a wait of the syncer's or the reporter's: for the first,
+ * or for a batch of it. Waking them for each would cost more than a short attempt. */
+static void tell_takers(struct board *b)
+{
+    tell_of(b, HELD_WRITTEN);
+    tell_of(b, HELD_ENDED);
 }
 
 /* --- main thread --- */
@@ -222,7 +256,7 @@ unsigned board_offer(struct board *b, unsigned idle_slots, unsigned behind, unsi
     b->idle_slots = idle_slots;
     b->behind = behind;
     b->ahead = ahead;
-    tell_reporter(b);
+    tell_takers(b);
     if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
     unlock(b);
@@ -242,7 +276,7 @@ struct held *board_take(struct board *b, int64_t now_ms)
         if (b->idle_slots > 0)
             b->idle_slots--;
     }
-    tell_reporter(b);
+    tell_takers(b);
     if (!had_room && room_of(b) > 0)
         ring(b->source_fd);
     unlock(b);
@@ -302,10 +336,10 @@ void board_end(struct board *b, struct held *h, struct report *report_take)
 {
     lock(b);
     assert(h->phase == HELD_RUNNING);
-    set_phase(b, h, HELD_ENDED);
+    set_phase(b, h, report_take->output.key[0] ? HELD_WRITTEN : HELD_ENDED);
     h->report = *report_take;
     memset(report_take, 0, sizeof *report_take);
-    tell_reporter(b);
+    tell_takers(b);
     unlock(b);
 }
 
@@ -315,7 +349,7 @@ void board_abandon(struct board *b, struct held *h)
     assert(h->phase == HELD_RUNNING && h->lost);
     set_phase(b, h, HELD_ENDED);
     h->abandoned = true;
-    tell_reporter(b);
+    tell_takers(b);
     unlock(b);
 }
 
@@ -332,7 +366,7 @@ void board_stop_claims(struct board *b)
     lock(b);
     atomic_store(&b->claims_stopped, true);
     ring(b->source_fd);
-    tell_reporter(b);
+    tell_takers(b);
     unlock(b);
 }
 
@@ -343,6 +377,7 @@ void board_quit(struct board *b)
     atomic_store(&b->quit, true);
     ring(b->source_fd);
     pthread_cond_broadcast(&b->due);
+    pthread_cond_broadcast(&b->written);
     pthread_cond_broadcast(&b->ended);
     unlock(b);
 }
@@ -391,7 +426,7 @@ static void append(struct board *b, struct held *h)
     if (h->phase == HELD_WAITING && count_of(b, HELD_WAITING) == 0)
         ring(b->main_fd);
     link_last(b, h);
-    tell_reporter(b);
+    tell_takers(b);
     if (h->renewed_ms + pause_of(b, h) < b->beat_at_ms)
         pthread_cond_broadcast(&b->due);
     unlock(b);
@@ -539,29 +574,50 @@ void board_renewed(struct board *b, const struct heartbeat *asked,
     unlock(b);
 }
 
-/* --- reporter --- */
+/* --- syncer and reporter --- */
 
-static void wait_for_batch(struct board *b)
+static void wait_for_batch(struct board *b, enum held_phase phase)
 {
-    while (!atomic_load(&b->quit) && count_of(b, HELD_ENDED) == 0)
-        pthread_cond_wait(&b->ended, &b->lock);
+    pthread_cond_t *cond = batch_cond(b, phase);
+
+    while (!atomic_load(&b->quit) && count_of(b, phase) == 0)
+        pthread_cond_wait(cond, &b->lock);
     const int64_t until = clock_mono_ms() + b->batch_wait_ms;
-    while (!atomic_load(&b->quit) && is_worth_waiting(b) && clock_mono_ms() < until)
-        wait_until(b, &b->ended, until);
+    while (!atomic_load(&b->quit) && is_worth_waiting(b, phase) && clock_mono_ms() < until)
+        wait_until(b, cond, until);
 }
 
-size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
+static size_t wait_batch(struct board *b, enum held_phase phase, struct held **ret, size_t max)
 {
     size_t count = 0;
 
     lock(b);
-    wait_for_batch(b);
+    wait_for_batch(b, phase);
     if (!atomic_load(&b->quit)) {
-        for (struct held *h = b->lists[HELD_ENDED].first; h && count < max; h = h->next)
+        for (struct held *h = b->lists[phase].first; h && count < max; h = h->next)
             ret[count++] = h;
     }
     unlock(b);
     return count;
+}
+
+size_t board_wait_written(struct board *b, struct held **ret, size_t max)
+{
+    return wait_batch(b, HELD_WRITTEN, ret, max);
+}
+
+void board_durable(struct board *b, struct held *h)
+{
+    lock(b);
+    assert(h->phase == HELD_WRITTEN);
+    set_phase(b, h, HELD_ENDED);
+    tell_takers(b);
+    unlock(b);
+}
+
+size_t board_wait_ended(struct board *b, struct held **ret, size_t max)
+{
+    return wait_batch(b, HELD_ENDED, ret, max);
 }
 
 void board_forget(struct board *b, struct held *h)

@@ -1,17 +1,22 @@
-/* board.h - every attempt this worker holds, shared by its four threads.
+/* board.h - every attempt this worker holds, shared by its five threads.
  *
  *   source: board_add ---> WAITING --board_take--> RUNNING --board_end--> ENDED --> reporter:
- *                             |                       `-- board_abandon --^     board_forget
- *                             `--> dropped by board_take when lost
+ *                             |                     |   `- board_abandon -^  ^    board_forget
+ *                             |                     `-board_end-> WRITTEN ---'
+ *                             `--> dropped by board_take when lost     board_durable: syncer
+ *
+ * An attempt with an output goes by way of WRITTEN: the disk has it before anybody is told, and
+ * a disk that is slow or hangs holds up no report without one.
  *
  * An attempt is held from the claim's answer until its report has been answered; all that
  * time it is in the heartbeats. WAITING and RUNNING attempts are lost when a heartbeat says
  * so or when none has got through for six leases (by our monotonic clock): then the main
- * thread ends the process and abandons the attempt. An ENDED one is reported anyway; its token
- * decides.
+ * thread ends the process and abandons the attempt. A WRITTEN or ENDED one is reported anyway;
+ * its token decides.
  *
  * Functions are grouped by the thread that calls them; each locks. A `struct held` belongs to
- * the main thread while RUNNING and to the reporter once ENDED; `work` never changes. */
+ * the main thread while RUNNING, to the syncer while WRITTEN and to the reporter once ENDED;
+ * `work` never changes. */
 #ifndef RUNTIME_BOARD_H
 #define RUNTIME_BOARD_H
 
@@ -22,7 +27,7 @@
 
 #include "worker_protocol.h"
 
-enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_ENDED, HELD__COUNT };
+enum held_phase { HELD_WAITING, HELD_RUNNING, HELD_WRITTEN, HELD_ENDED, HELD__COUNT };
 
 struct held {
     struct held *next, *before; /* of its phase's list */
@@ -33,9 +38,8 @@ struct held {
     int64_t lease_ms;
     bool lost;
     bool abandoned;       /* ENDED without a report */
-    struct report report; /* of ENDED */
+    struct report report; /* of WRITTEN and ENDED */
     bool refused;         /* the reporter's: the report before this one was refused */
-    bool is_durable;      /* the reporter's: so is the output, or there is none any more */
 };
 
 struct held_list {
@@ -46,7 +50,7 @@ struct held_list {
 struct board {
     pthread_mutex_t lock;
     pthread_cond_t due;                  /* for the heartbeat, and for sleepers */
-    pthread_cond_t ended;                /* for the reporter */
+    pthread_cond_t written, ended;       /* for the syncer and the reporter */
     struct held_list lists[HELD__COUNT]; /* one a phase, each in the order of arrival there */
     int64_t beat_at_ms; /* until when the heartbeat waits; INT64_MIN: it does not */
     int64_t heartbeat_ms, batch_wait_ms;
@@ -79,7 +83,7 @@ bool board_is_lost(struct board *b, struct held *h, int64_t now_ms);
 bool board_lost_some(struct board *b);
 /* When the first RUNNING attempt will be lost unless renewed; INT64_MAX: none. */
 int64_t board_next_loss_ms(struct board *b);
-/* Hands the attempt and its report (moved) to the reporter. */
+/* Hands the attempt and its report (moved) to the reporter, or first to the syncer. */
 void board_end(struct board *b, struct held *h, struct report *report_take);
 /* The attempt was lost: what it has written is the reporter's to remove. */
 void board_abandon(struct board *b, struct held *h);
@@ -116,6 +120,13 @@ int64_t board_pause_max_ms(struct board *b);
 /* What the manager said to the heartbeat `asked`, sent at sent_ms. */
 void board_renewed(struct board *b, const struct heartbeat *asked,
                    const struct heartbeat_verdict *verdict, int64_t sent_ms);
+
+/* -- syncer -- */
+
+/* Waits for WRITTEN attempts and lists up to max, oldest first; 0 when quitting. */
+size_t board_wait_written(struct board *b, struct held **ret, size_t max);
+/* The output is there to stay, or the report says that it is lost: ENDED. */
+void board_durable(struct board *b, struct held *h);
 
 /* -- reporter -- */
 

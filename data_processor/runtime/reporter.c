@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "failpoint.h"
-#include "job.h"
 #include "log.h"
+#include "outputs.h"
 #include "pace.h"
 #include "threads.h"
 
@@ -17,37 +17,6 @@ struct batch {
     size_t count;
 };
 
-/* --- what an attempt that does not count has written --- */
-
-static int remove_object(const char *key, uint64_t size, int64_t age_ms, void *arg)
-{
-    struct service *s = arg;
-
-    (void)size;
-    (void)age_ms;
-    return objstore_delete(s->options->store, key, NULL);
-}
-
-/* Only what has the task's id in it and comes to an end is the attempt's own. */
-static void sweep_prefix(struct service *s, const struct held *h, const char *prefix, char end)
-{
-    struct err err = ERR_INIT;
-
-    if (!strstr(prefix, h->work.task_id) || prefix[strlen(prefix) - 1] != end)
-        return;
-    if (objstore_list(s->options->store, prefix, remove_object, s, &err) != 0)
-        log_warn("output.left", LOG_S("task_id", h->work.task_id), LOG_S("prefix", prefix),
-                 LOG_S("error", err.text));
-}
-
-/* The manager would find the files too, but later. Never of an attempt that might have been
- * recorded. */
-static void sweep(struct service *s, const struct held *h)
-{
-    sweep_prefix(s, h, h->work.output_prefix, '/');
-    sweep_prefix(s, h, h->work.output_stem, '.');
-}
-
 /* Takes the abandoned ones out of the batch. */
 static void sweep_abandoned(struct service *s, struct batch *b)
 {
@@ -55,52 +24,13 @@ static void sweep_abandoned(struct service *s, struct batch *b)
 
     for (size_t i = 0; i < b->count; i++) {
         if (b->items[i]->abandoned) {
-            sweep(s, b->items[i]);
+            outputs_sweep(s, b->items[i]);
             board_forget(s->board, b->items[i]);
         } else {
             b->items[kept++] = b->items[i];
         }
     }
     b->count = kept;
-}
-
-/* --- outputs --- */
-
-/* The disk has lost what the attempt wrote: another one may do better. */
-static void note_lost_output(size_t number, const struct err *why, void *arg)
-{
-    struct held *h = ((struct batch *)arg)->items[number];
-
-    log_error("output.lost", LOG_S("task_id", h->work.task_id),
-              LOG_I("attempt", h->work.attempt), LOG_S("error", why->text));
-    h->report.outcome = ATTEMPT_FAILED;
-    job_error_from(why, &h->report.error);
-    h->report.error.class = ERROR_TRANSIENT;
-}
-
-/* Jobs publish small outputs: before anybody hears of them, they are made durable together. */
-static void sync_outputs(struct service *s, const struct batch *b)
-{
-    struct batch fresh = {.count = 0};
-    const char *keys[BATCH_MAX];
-
-    for (size_t i = 0; i < b->count; i++) {
-        struct held *h = b->items[i];
-        if (h->report.output.key[0] && !h->is_durable) {
-            keys[fresh.count] = h->report.output.key;
-            fresh.items[fresh.count++] = h;
-        }
-        h->is_durable = true;
-    }
-    objstore_sync(s->options->store, keys, fresh.count, note_lost_output, &fresh);
-    for (size_t i = 0; i < fresh.count; i++) {
-        struct report *r = &fresh.items[i]->report;
-        if (r->outcome != ATTEMPT_FAILED)
-            continue;
-        memset(&r->output, 0, sizeof r->output);
-        free(r->result);
-        r->result = NULL;
-    }
 }
 
 /* --- reports --- */
@@ -141,7 +71,7 @@ static void settle(struct service *s, struct held *h, const struct report_verdic
                  LOG_I("attempt", h->work.attempt), LOG_S("verdict", report_word_name(v->word)),
                  LOG_S("state", v->state));
     if (v->word == REPORT_STALE)
-        sweep(s, h);
+        outputs_sweep(s, h);
     board_forget(s->board, h);
 }
 
@@ -261,7 +191,6 @@ void *reporter_run(void *arg)
     while ((b.count = board_wait_ended(s->board, b.items, BATCH_MAX)) > 0) {
         struct err err = ERR_INIT;
         sweep_abandoned(s, &b);
-        sync_outputs(s, &b);
         int rc = b.count > 0 ? send_batch(s, &b, &err) : 0;
         if (rc == -E_BAD_VALUE)
             rc = send_one_by_one(s, &b, &err);

@@ -1,4 +1,4 @@
-/* threads.h - the three threads beside the main one. Private to this room. */
+/* threads.h - the four threads beside the main one. Private to this room. */
 #ifndef RUNTIME_THREADS_H
 #define RUNTIME_THREADS_H
 
@@ -25,6 +25,7 @@ struct service {
  * source once claims have stopped, the others at board_quit. */
 void *source_run(void *arg);
 void *heartbeat_run(void *arg);
+void *syncer_run(void *arg);
 void *reporter_run(void *arg);
 
 #endif

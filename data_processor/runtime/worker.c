@@ -21,7 +21,7 @@
 #include "strays.h"
 #include "threads.h"
 
-enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, SAME_REQUEST_MS = 1000, THREADS = 3 };
+enum { LAST_REPORT_MS = 5000, HASTY_REPORT_MS = 2000, SAME_REQUEST_MS = 1000, THREADS = 4 };
 enum {
     SPARE_MS = 5000 /* from giving up to the end */,
     STRAYS_PATIENCE_MS = 500,
@@ -39,8 +39,10 @@ struct crew {
 static const struct {
     const char *use;
     void *(*run)(void *arg);
-} duties[THREADS] = {
-    {"claim", source_run}, {"heartbeat", heartbeat_run}, {"report", reporter_run}};
+} duties[THREADS] = {{"claim", source_run},
+                     {"heartbeat", heartbeat_run},
+                     {"sync", syncer_run},
+                     {"report", reporter_run}};
 
 struct worker {
     const struct runtime_options *options;

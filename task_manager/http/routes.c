@@ -57,3 +57,10 @@ void route_accepted(struct exchange *x, const struct submit_result *result)
         exchange_set_header(x, "Idempotent-Replayed", "true");
     reply_json_take(x, 202, json_text_take(json_pack("{s:s}", "task_id", result->id)));
 }
+
+void api_shed(void *context)
+{
+    const struct api *api = context;
+
+    service_shed(api->service);
+}

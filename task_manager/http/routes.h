@@ -13,9 +13,11 @@ struct api {
     struct container_store *containers;
 };
 
-/* The table for http_server_start, and the sink that takes uploads (context: struct api). */
+/* The table for http_server_start, the sink that takes uploads, and what a stop calls when its
+ * grace is over (context: struct api). */
 const struct http_route *api_routes(void);
 struct http_sink api_sink(void);
+void api_shed(void *context);
 
 #define R(method, pattern, body, lane, handler) void handler(struct exchange *x, void *context);
 #include "routes.def"

@@ -580,6 +580,8 @@ static void end_requests(struct http_server *s)
     int64_t remind_ms = clock_mono_ms() + STOP_REMIND_MS;
     size_t active;
 
+    if (s->options.shed)
+        s->options.shed(s->options.context); /* before handlers are waited for */
     deadline_cut_all(s->deadline);
     executor_stop(s->executor);
     if (s->probes)

@@ -86,7 +86,9 @@ struct http_options {
     int64_t max_upload_bytes, max_json_bytes;
     const struct http_route *routes; /* ends with pattern NULL; outlives the server */
     struct http_sink sink;
-    void *context; /* handed to handlers and sink.begin */
+    void (*shed)(void *context); /* a stop's grace is over: whoever keeps exchanges is to answer
+                                  * them soon. May be NULL */
+    void *context;               /* handed to handlers, sink.begin and shed */
 };
 
 /* Is the list one that http_server_start could try? E_BAD_VALUE names the wrong address. */
@@ -100,8 +102,8 @@ int http_server_start(const struct http_options *options, struct http_server **r
 /* "127.0.0.1:5000": where the index-th listener really is (port 0 in options); NULL past the
  * last. */
 const char *http_server_address(const struct http_server *s, size_t index);
-/* Refuses new connections, gives requests under way grace_ms to end, then cuts the slow,
- * drops what waits for a handler thread (503) and waits for handlers and parked exchanges
+/* Refuses new connections, gives requests under way grace_ms to end, then calls shed, cuts the
+ * slow, drops what waits for a handler thread (503) and waits for handlers and parked exchanges
  * without limit, for they own their exchange: owners must answer them all meanwhile. Then
  * frees everything. NULL is fine. Not from a handler. */
 void http_server_stop_free(struct http_server *s, int64_t grace_ms);

@@ -113,6 +113,8 @@ int service_check_settings(const struct config *config, struct err *err)
 }
 
 enum { ROUNDS_MAX = 3 + PROBE__COUNT };
+/* Together in a transaction; the first of them waits for the files of all. */
+enum { SUBMITS_MAX = 256, UPLOADS_MAX = 32 };
 
 static size_t all_rounds(struct service *s, struct rounds *ret[ROUNDS_MAX])
 {
@@ -138,8 +140,8 @@ int service_new(const struct service_parts *parts, struct service **ret, struct 
     struct rounds *all[ROUNDS_MAX];
     for (size_t i = 0, count = all_rounds(s, all); i < count; i++)
         rounds_init(all[i]);
-    submit_group_init(&s->submits);
-    submit_group_init(&s->uploads);
+    submit_group_init(&s->submits, SUBMITS_MAX, 0);
+    submit_group_init(&s->uploads, UPLOADS_MAX, (size_t)parts->config->handler_threads / 2);
     pthread_mutex_init(&s->wakes.lock, NULL);
     int rc = claim_hub_new(s, &s->hub, err);
     if (!rc)
@@ -190,6 +192,12 @@ void service_drain(struct service *s)
 {
     claim_hub_drain(s->hub);
     task_watch_drain(s->watch);
+}
+
+void service_shed(struct service *s)
+{
+    submit_group_close(&s->submits);
+    submit_group_close(&s->uploads);
 }
 
 void service_stop_free(struct service *s)

@@ -41,6 +41,9 @@ void service_end_readiness(struct service *s);
  * again; further ones are answered at once. */
 void service_drain(struct service *s);
 
+/* Submits that nobody has begun to record are refused from now on (E_UNAVAILABLE). */
+void service_shed(struct service *s);
+
 /* Ends the threads and frees. No call may be under way. */
 void service_stop_free(struct service *s);
 

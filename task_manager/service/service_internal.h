@@ -36,7 +36,10 @@ struct submit_group {
     pthread_mutex_t lock;
     pthread_cond_t done;
     struct submit_job *first, **last;
-    int leaders, leaders_max;
+    size_t waiting;                              /* in the list */
+    size_t take_max;                             /* of them together, 256 at most */
+    size_t leaders, leaders_always, leaders_max; /* those between lead when many wait */
+    bool is_closed;                              /* who waits or comes is refused */
 };
 
 enum { HANDED_MAX = 64 };
@@ -122,8 +125,10 @@ void service_announce(struct service *s);
 /* The same after submit_record, which has told the relay what it has to know. */
 void service_announce_submits(struct service *s);
 
-void submit_group_init(struct submit_group *g);
+void submit_group_init(struct submit_group *g, size_t take_max, size_t leaders_max);
 void submit_group_release(struct submit_group *g);
+/* From now on jobs that nobody has taken yet are refused (E_UNAVAILABLE). */
+void submit_group_close(struct submit_group *g);
 /* Records the job with others; it is answered here or later by another thread. */
 void submit_group_add(struct service *s, struct submit_job *job);
 /* The same for a job without `answer`: returns when it is done. */

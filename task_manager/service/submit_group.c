@@ -1,10 +1,11 @@
 /* submit_group.c - submits that come at the same time share a transaction, and uploads also
  * the wait for the disk that has their files.
  *
- * Whoever adds a submit while fewer than `leaders_max` threads lead becomes a leader: it takes
- * all that wait, records them with one call of the store, answers them, and goes on until
- * nothing waits. So nobody waits for company, and the busier it is the larger the groups. Two
- * leaders: while one waits for the disk, the other works on the next group. */
+ * Whoever adds a submit while too few threads lead becomes a leader: it takes those that wait,
+ * records them with one call of the store, answers them, and goes on until nothing waits. So
+ * nobody waits for company, and the busier it is the larger the groups. Two leaders: while one
+ * waits for the disk, the other works on the next group. Where what waits is more than a group
+ * may have (a disk that takes its time for each file), more threads lead. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,15 +14,24 @@
 #include "metrics.h"
 #include "service_internal.h"
 
-enum { GROUP_MAX = 256, LEADERS = 2 };
+enum { GROUP_MAX = 256, LEADERS = 2, WAITING_PER_LEADER = 16 };
 
-void submit_group_init(struct submit_group *g)
+void submit_group_init(struct submit_group *g, size_t take_max, size_t leaders_max)
 {
+    assert(take_max > 0 && take_max <= GROUP_MAX);
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->done, NULL);
     g->last = &g->first;
-    g->leaders = 0;
-    g->leaders_max = LEADERS;
+    g->take_max = take_max;
+    g->leaders_always = LEADERS;
+    g->leaders_max = leaders_max;
+}
+
+void submit_group_close(struct submit_group *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->is_closed = true;
+    pthread_mutex_unlock(&g->lock);
 }
 
 void submit_group_release(struct submit_group *g)
@@ -51,8 +61,9 @@ static void lose_input(size_t number, const struct err *why, void *arg)
 {
     struct submit_job *job = ((struct submit_job **)arg)[number];
 
-    job->rc = why->code;
-    job->err = *why;
+    /* That it is gone is no fault of the client's. */
+    job->rc =
+        err_set(&job->err, why->code == -E_NOT_FOUND ? -E_IO : why->code, "%s", why->text);
 }
 
 /* The files that clients sent are durable before rows name them. Lists the jobs that go on. */
@@ -121,18 +132,25 @@ void submit_record(struct service *s, struct submit_job *const *jobs, size_t cou
         record(s, left, left_count);
 }
 
-/* Under the lock: up to GROUP_MAX jobs off the list. */
+/* Under the lock: some jobs off the list. */
 static size_t take(struct submit_group *g, struct submit_job **ret)
 {
     size_t count = 0;
 
-    while (g->first && count < GROUP_MAX) {
+    while (g->first && count < g->take_max) {
         ret[count++] = g->first;
         g->first = g->first->next;
     }
     if (!g->first)
         g->last = &g->first;
+    g->waiting -= count;
     return count;
+}
+
+static void refuse(struct submit_job *const *jobs, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        jobs[i]->rc = err_set(&jobs[i]->err, -E_UNAVAILABLE, "the task manager is stopping");
 }
 
 /* Under the lock, which it lets go of meanwhile. Whoever leads and has an answer of its own to
@@ -143,8 +161,12 @@ static void lead(struct service *s, struct submit_group *g, const struct submit_
     size_t count;
 
     while (!(own && own->is_done && g->leaders > 1) && (count = take(g, jobs)) > 0) {
+        bool is_closed = g->is_closed;
         pthread_mutex_unlock(&g->lock);
-        submit_record(s, jobs, count);
+        if (is_closed)
+            refuse(jobs, count);
+        else
+            submit_record(s, jobs, count);
         service_announce_submits(s);
         FAILPOINT(submit_announced);
         size_t waited_for = 0;
@@ -169,7 +191,9 @@ static void add(struct service *s, struct submit_group *g, struct submit_job *jo
     job->next = NULL;
     *g->last = job;
     g->last = &job->next;
-    if (g->leaders == g->leaders_max)
+    g->waiting++;
+    if (g->leaders >= g->leaders_always &&
+        (g->leaders >= g->leaders_max || g->waiting < g->leaders * WAITING_PER_LEADER))
         return;
     g->leaders++;
     lead(s, g, own);

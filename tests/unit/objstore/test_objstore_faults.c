@@ -1,5 +1,6 @@
 /* test_objstore_faults.c - the local object store while the disk misbehaves. fsync, write,
- * close and renameat2 go through the wrappers below, which fail one call chosen by number. */
+ * close, renameat2 and sync_file_range go through the wrappers below, which fail one call
+ * chosen by number. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +24,7 @@ struct fault {
     int nth, errnum, calls;
 };
 
-static struct fault on_fsync, on_write, on_close, on_rename;
+static struct fault on_fsync, on_write, on_close, on_rename, on_begin;
 static bool dies_at_fsync;
 static char order[16]; /* of the calls: f, d: fsync of a file, a directory; r: rename */
 
@@ -52,6 +53,14 @@ int __real_close(int fd);
 int __wrap_close(int fd);
 int __real_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 int __wrap_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
+
+int __real_sync_file_range(int fd, off_t at, off_t len, unsigned flags);
+int __wrap_sync_file_range(int fd, off_t at, off_t len, unsigned flags);
+
+int __wrap_sync_file_range(int fd, off_t at, off_t len, unsigned flags)
+{
+    return strikes(&on_begin) ? -1 : __real_sync_file_range(fd, at, len, flags);
+}
 
 int __wrap_fsync(int fd)
 {
@@ -94,7 +103,7 @@ static int setup(void **state)
     char url[128];
 
     (void)state;
-    on_fsync = on_write = on_close = on_rename = (struct fault){0, 0, 0};
+    on_fsync = on_write = on_close = on_rename = on_begin = (struct fault){0, 0, 0};
     snprintf(dir, sizeof dir, "/tmp/segue-faults-XXXXXX");
     assert_non_null(mkdtemp(dir));
     snprintf(url, sizeof url, "file:%s", dir);
@@ -333,6 +342,24 @@ static void a_directory_whose_sync_fails_takes_all_in_it_along(void **state)
     assert_false(is_there(two[1]));
 }
 
+/* Some file systems, and some sandboxes, do not have the call; a disk that refuses to begin has
+ * lost the bytes. */
+static void a_publish_that_the_disk_does_not_begin_fails(void **state)
+{
+    static const int harmless[] = {ENOSYS, EINVAL, ESPIPE, EOPNOTSUPP, EPERM};
+    struct artifact a;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof harmless / sizeof harmless[0]; i++) {
+        on_begin = (struct fault){1, harmless[i], 0};
+        assert_int_equal(objstore_put_publish_free(begin(), &a, NULL), 0);
+        assert_int_equal(objstore_delete(store, "raw_data/a", NULL), 0);
+    }
+    on_begin = (struct fault){1, ENOSPC, 0};
+    assert_int_equal(objstore_put_publish_free(begin(), &a, NULL), -E_NO_SPACE);
+    assert_false(is_there("raw_data/a"));
+}
+
 static void a_publish_whose_close_fails_gives_the_file_up(void **state)
 {
     struct objstore_put *p = begin();
@@ -411,6 +438,7 @@ int main(void)
         CASE(a_large_one_is_durable_at_once),
         CASE(one_whose_sync_fails_is_removed_and_tried_once),
         CASE(a_directory_whose_sync_fails_takes_all_in_it_along),
+        CASE(a_publish_that_the_disk_does_not_begin_fails),
         CASE(a_publish_whose_close_fails_gives_the_file_up),
         CASE(a_failed_close_gives_the_file_up),
         CASE(a_failed_rename_gives_the_file_up),

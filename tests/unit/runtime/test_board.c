@@ -130,17 +130,65 @@ static void what_was_lost_while_it_waited_is_dropped(void **state)
     assert_false(board_is_settled(&b->board));
 }
 
+static struct held *write_next(struct bench *b)
+{
+    struct report r = {.outcome = ATTEMPT_DONE, .output = {.key = "processed_data/x"}};
+    struct held *h = board_take(&b->board, NOW);
+
+    assert_non_null(h);
+    board_end(&b->board, h, &r);
+    return h;
+}
+
+static void what_the_disk_does_not_have_yet_holds_up_no_other_report(void **state)
+{
+    struct bench *b = *state;
+
+    add_many(b, 3);
+    struct held *first = write_next(b), *second = write_next(b);
+    end_next(b);
+    assert_int_equal(board_wait_ended(&b->board, b->batch, WORKER_BATCH_MAX), 1);
+    assert_string_equal(b->batch[0]->work.task_id, "2");
+    assert_int_equal(board_wait_written(&b->board, b->batch, 1), 1);
+    assert_ptr_equal(b->batch[0], first);
+    board_durable(&b->board, first);
+    assert_int_equal(board_wait_written(&b->board, b->batch, WORKER_BATCH_MAX), 1);
+    assert_ptr_equal(b->batch[0], second);
+    assert_int_equal(board_wait_ended(&b->board, b->batch, WORKER_BATCH_MAX), 2);
+    assert_ptr_equal(b->batch[1], first);
+    board_forget(&b->board, first);
+    assert_false(board_is_settled(&b->board));
+}
+
+static void a_disk_that_takes_nothing_back_ends_the_claims(void **state)
+{
+    struct bench *b = *state;
+
+    board_offer(&b->board, 1, 0, 0);
+    add_many(b, BOARD_REPORTS_MAX + 1);
+    for (int i = 0; i < BOARD_REPORTS_MAX; i++)
+        write_next(b);
+    end_next(b);
+    board_offer(&b->board, 1, 0, 0);
+    assert_int_equal(board_room(&b->board), 0);
+    board_durable(&b->board, b->board.lists[HELD_WRITTEN].first);
+    board_forget(&b->board, b->board.lists[HELD_ENDED].first);
+    board_forget(&b->board, b->board.lists[HELD_ENDED].first);
+    assert_int_equal(board_room(&b->board), 1);
+}
+
 static void every_phase_is_in_the_heartbeats(void **state)
 {
     struct bench *b = *state;
     struct heartbeat *items = NULL;
     size_t count = 0;
 
-    add_many(b, 3);
+    add_many(b, 4);
     end_next(b);
-    take(b, "1");
+    write_next(b);
+    take(b, "2");
     assert_int_equal(board_wait_due(&b->board, 0, &items, &count, NULL), 0);
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 4);
     free(items);
 }
 
@@ -310,6 +358,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test(attempts_are_taken_in_the_order_they_came_and_told_in_the_order_they_ended),
         test(what_was_lost_while_it_waited_is_dropped),
+        test(what_the_disk_does_not_have_yet_holds_up_no_other_report),
+        test(a_disk_that_takes_nothing_back_ends_the_claims),
         test(every_phase_is_in_the_heartbeats),
         test(the_main_thread_is_rung_for_the_first_that_waits),
         test(what_was_not_begun_after_all_is_the_next_again),

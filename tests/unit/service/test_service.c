@@ -369,6 +369,21 @@ static void an_upload_that_makes_no_task_leaves_no_file(void **state)
     assert_true(object_exists(f, kept.input.key));
 }
 
+static void what_comes_when_submits_are_shed_is_refused_and_leaves_no_file(void **state)
+{
+    struct fixture *f = *state;
+    struct service *s = begin(f);
+    struct submit_request kept, refused, noop = {.type = "noop"};
+    struct submit_result result;
+
+    assert_int_equal(upload(s, "a", NULL, &result, &kept), 0);
+    service_shed(s);
+    assert_int_equal(upload(s, "a", NULL, &result, &refused), -E_UNAVAILABLE);
+    assert_false(object_exists(f, refused.input.key));
+    assert_true(object_exists(f, kept.input.key));
+    assert_int_equal(service_submit(s, &noop, &result, &err), -E_UNAVAILABLE);
+}
+
 /* -- claims -- */
 
 static void a_parked_claim_is_answered_by_a_submit(void **state)
@@ -748,6 +763,7 @@ int main(void)
         TEST(what_is_handed_out_makes_room),
         TEST(a_key_replays_the_same_request_and_refuses_another),
         TEST(an_upload_that_makes_no_task_leaves_no_file),
+        TEST(what_comes_when_submits_are_shed_is_refused_and_leaves_no_file),
         TEST(an_upload_of_long_ago_is_young_once_its_task_is_there),
         TEST(a_parked_claim_is_answered_by_a_submit),
         TEST(a_parked_claim_ends_empty_when_its_time_is_up),
