@@ -80,7 +80,8 @@ void manager_start(struct sim *s, int number)
     struct service_parts parts = {&s->config, &l->conn.base, &s->objects, &l->publisher};
     if (service_new(&parts, &l->service, NULL) || !(l->relay = relay_new(l->service)))
         abort();
-    l->service->submits.leaders_always = INT_MAX; /* one thread is everybody here: none can wait */
+    l->service->submits.leaders_always =
+        INT_MAX; /* one thread is everybody here: none can wait */
     reaper_begin(l->service, &l->reaper);
     l->next = s->lives;
     s->lives = l;
