@@ -37,12 +37,12 @@ struct crew {
 };
 
 static const struct {
-    const char *use;
+    const char *use; /* of its link to the manager; NULL: it has none */
     void *(*run)(void *arg);
 } duties[THREADS] = {{"claim", source_run},
                      {"heartbeat", heartbeat_run},
-                     {"sync", syncer_run},
-                     {"report", reporter_run}};
+                     {"report", reporter_run},
+                     {NULL, syncer_run}};
 
 struct worker {
     const struct runtime_options *options;
@@ -573,13 +573,15 @@ static int start_one(struct worker *w, unsigned i, struct err *err)
     s->options = w->options;
     s->board = &w->board;
     atomic_store(&s->back_by_ms, clock_mono_ms());
+    const char *use = duties[i].use;
     int rc =
-        manager_open(&s->manager, w->options->manager_url, duties[i].use, &w->board.quit, err);
+        use ? manager_open(&s->manager, w->options->manager_url, use, &w->board.quit, err) : 0;
     if (rc)
         return rc;
     rc = pthread_create(&c->threads[i], NULL, duties[i].run, s);
     if (rc) {
-        manager_close(&s->manager);
+        if (use)
+            manager_close(&s->manager);
         return err_set_errno(err, -E_NO_MEMORY, rc, "start a thread");
     }
     c->started++;
@@ -593,7 +595,8 @@ static void stop_crew(struct worker *w)
     board_quit(&w->board);
     for (unsigned i = 0; i < c->started; i++) {
         pthread_join(c->threads[i], NULL);
-        manager_close(&c->services[i].manager);
+        if (duties[i].use)
+            manager_close(&c->services[i].manager);
     }
     broker_close(c->services[0].broker);
 }
