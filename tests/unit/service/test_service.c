@@ -1,4 +1,5 @@
 /* The use cases on a real SQLite store and a real object store in a temporary folder. */
+#include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <pthread.h>
@@ -31,6 +32,19 @@ struct fixture {
 };
 
 static struct err err; /* of the call before */
+
+static atomic_bool fsync_fails;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+int __wrap_fsync(int fd)
+{
+    if (!atomic_load(&fsync_fails))
+        return __real_fsync(fd);
+    errno = EIO;
+    return -1;
+}
 
 #define OK(call)                                                                               \
     do {                                                                                       \
@@ -382,6 +396,24 @@ static void what_comes_when_submits_are_shed_is_refused_and_leaves_no_file(void 
     assert_false(object_exists(f, refused.input.key));
     assert_true(object_exists(f, kept.input.key));
     assert_int_equal(service_submit(s, &noop, &result, &err), -E_UNAVAILABLE);
+}
+
+static void a_file_that_the_disk_does_not_keep_makes_no_task(void **state)
+{
+    struct fixture *f = *state;
+    struct service *s = begin(f);
+    struct submit_request r;
+    struct submit_result result;
+    char id[ID_TEXT_MAX];
+
+    atomic_store(&fsync_fails, true);
+    int rc = upload(s, "a", NULL, &result, &r);
+    submit_noop(s, id); /* needs no file */
+    atomic_store(&fsync_fails, false);
+    assert_int_equal(rc, -E_IO);
+    assert_non_null(strstr(err.text, "fsync"));
+    assert_false(object_exists(f, r.input.key));
+    assert_int_equal(upload(s, "a", NULL, &result, &r), 0);
 }
 
 /* -- claims -- */
@@ -764,6 +796,7 @@ int main(void)
         TEST(a_key_replays_the_same_request_and_refuses_another),
         TEST(an_upload_that_makes_no_task_leaves_no_file),
         TEST(what_comes_when_submits_are_shed_is_refused_and_leaves_no_file),
+        TEST(a_file_that_the_disk_does_not_keep_makes_no_task),
         TEST(an_upload_of_long_ago_is_young_once_its_task_is_there),
         TEST(a_parked_claim_is_answered_by_a_submit),
         TEST(a_parked_claim_ends_empty_when_its_time_is_up),
