@@ -114,7 +114,8 @@ class Play:
         self.sent = {}      # key -> the request, to send it again
         self.runs = {}      # key -> id, of pipelines
         self.manager = Manager(owner, cwd=self.cwd, LEASE=f"{int(LEASE_S * 1000)}ms",
-                               MAX_ATTEMPTS=30, STOP_GRACE="200ms", HANDLER_THREADS=3,
+                               MAX_ATTEMPTS=30, MAX_CRASHES=30, STOP_GRACE="200ms",
+                               HANDLER_THREADS=3,
                                **self.arm(armed, "M"))
         self.hand_queue = f"{self.manager.queue}.hand"
         self.owner, self.worker_arms = owner, self.arm(armed, "WS")
