@@ -46,10 +46,16 @@ bool route_query_is_known(struct exchange *x, const char *const *allowed)
     return true;
 }
 
-void route_accepted(struct exchange *x, const struct submit_result *result)
+void route_submitted(void *arg, int rc, const struct submit_result *result,
+                     const struct err *err)
 {
+    struct exchange *x = arg;
     char location[512];
 
+    if (rc) {
+        reply_err(x, err);
+        return;
+    }
     snprintf(location, sizeof location, "%.400s/v1/tasks/status/%s", exchange_base_url(x),
              result->id);
     exchange_set_header(x, "Location", location);

@@ -33,7 +33,9 @@ bool route_query_is_known(struct exchange *x, const char *const *allowed);
 /* A query parameter from 1 to max; false after replying 400. */
 bool route_number(struct exchange *x, const char *name, int64_t fallback, int64_t max,
                   int64_t *ret);
-/* 202 {"task_id"} with Location. */
-void route_accepted(struct exchange *x, const struct submit_result *result);
+/* The answer of a submit_reply, whose arg is the exchange: 202 {"task_id"} with Location, or
+ * the problem. */
+void route_submitted(void *arg, int rc, const struct submit_result *result,
+                     const struct err *err);
 
 #endif

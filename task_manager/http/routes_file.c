@@ -88,22 +88,11 @@ static int read_upload_request(struct exchange *x, const struct upload *up,
     return rc;
 }
 
-static void answer_upload(void *arg, int rc, const struct submit_result *result,
-                          const struct err *err)
-{
-    struct exchange *x = arg;
-
-    if (rc)
-        reply_err(x, err);
-    else
-        route_accepted(x, result);
-}
-
 void route_upload(struct exchange *x, void *context)
 {
     static const char *const known[] = {"filename", "format", "on_bad_row", "queue", NULL};
     const struct api *api = context;
-    const struct submit_reply reply = {answer_upload, x};
+    const struct submit_reply reply = {route_submitted, x};
     struct submit_request request = {0};
     struct err err = ERR_INIT;
     char *params = NULL;

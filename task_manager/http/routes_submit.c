@@ -55,21 +55,10 @@ static int read_submit(const char *body, size_t len, struct submit_request *requ
     return rc;
 }
 
-static void answer_submit(void *arg, int rc, const struct submit_result *result,
-                          const struct err *err)
-{
-    struct exchange *x = arg;
-
-    if (rc)
-        reply_err(x, err);
-    else
-        route_accepted(x, result);
-}
-
 static void submit_one(struct exchange *x, const struct api *api)
 {
     struct submit_request request = {.idempotency_key = exchange_header(x, "Idempotency-Key")};
-    const struct submit_reply reply = {answer_submit, x};
+    const struct submit_reply reply = {route_submitted, x};
     struct err err = ERR_INIT;
     char *params = NULL;
     size_t len;
