@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -35,11 +36,55 @@ static struct err err; /* of the call before */
 
 static atomic_bool fsync_fails;
 
+/* While it is shut, who syncs waits: a disk that takes its time. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool is_shut;
+    int inside;
+} gate = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void pass_gate(void)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.inside += gate.is_shut;
+    pthread_cond_broadcast(&gate.changed);
+    while (gate.is_shut)
+        pthread_cond_wait(&gate.changed, &gate.lock);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+static void set_gate(bool is_shut)
+{
+    pthread_mutex_lock(&gate.lock);
+    gate.is_shut = is_shut;
+    gate.inside = 0;
+    pthread_cond_broadcast(&gate.changed);
+    pthread_mutex_unlock(&gate.lock);
+}
+
+/* False when so many have not come in time. */
+static bool wait_inside(int count)
+{
+    struct timespec until;
+    int rc = 0;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 20;
+    pthread_mutex_lock(&gate.lock);
+    while (gate.inside < count && rc == 0)
+        rc = pthread_cond_timedwait(&gate.changed, &gate.lock, &until);
+    bool came = gate.inside >= count;
+    pthread_mutex_unlock(&gate.lock);
+    return came;
+}
+
 int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 
 int __wrap_fsync(int fd)
 {
+    pass_gate();
     if (!atomic_load(&fsync_fails))
         return __real_fsync(fd);
     errno = EIO;
@@ -396,6 +441,54 @@ static void what_comes_when_submits_are_shed_is_refused_and_leaves_no_file(void 
     assert_false(object_exists(f, refused.input.key));
     assert_true(object_exists(f, kept.input.key));
     assert_int_equal(service_submit(s, &noop, &result, &err), -E_UNAVAILABLE);
+}
+
+static atomic_int uploads_done;
+
+static void count_done(void *arg, int rc, const struct submit_result *result,
+                       const struct err *why)
+{
+    (void)arg;
+    (void)result;
+    (void)why;
+    atomic_fetch_add(&uploads_done, rc == 0);
+}
+
+static void *upload_counted(void *arg)
+{
+    const struct submit_reply reply = {count_done, NULL};
+    struct submit_request r = {.type = "csv_plays"};
+    struct service_upload *u = NULL;
+
+    if (service_upload_begin(arg, 1, false, &u, NULL) == 0 &&
+        service_upload_write(u, "a", 1, NULL) == 0)
+        service_upload_submit_later(arg, u, &r, NULL, &reply);
+    return NULL;
+}
+
+/* Two lead and wait for the disk; once as many wait for each as are worth it, a third leads. */
+static void more_threads_lead_when_the_disk_keeps_many_uploads_waiting(void **state)
+{
+    enum { LEADING = 2, WAITING = 31 };
+    struct service *s = begin(*state);
+    pthread_t leaders[LEADING + 1];
+    bool came = true;
+
+    atomic_store(&uploads_done, 0);
+    set_gate(true);
+    for (int i = 0; i < LEADING; i++) {
+        assert_int_equal(pthread_create(&leaders[i], NULL, upload_counted, s), 0);
+        came = wait_inside(i + 1) && came;
+    }
+    for (int i = 0; came && i < WAITING; i++)
+        upload_counted(s); /* returns at once: others lead */
+    assert_int_equal(pthread_create(&leaders[LEADING], NULL, upload_counted, s), 0);
+    came = wait_inside(LEADING + 1) && came;
+    set_gate(false);
+    for (int i = 0; i <= LEADING; i++)
+        pthread_join(leaders[i], NULL);
+    assert_true(came);
+    assert_int_equal(atomic_load(&uploads_done), LEADING + WAITING + 1);
 }
 
 static void a_file_that_the_disk_does_not_keep_makes_no_task(void **state)
@@ -797,6 +890,7 @@ int main(void)
         TEST(an_upload_that_makes_no_task_leaves_no_file),
         TEST(what_comes_when_submits_are_shed_is_refused_and_leaves_no_file),
         TEST(a_file_that_the_disk_does_not_keep_makes_no_task),
+        TEST(more_threads_lead_when_the_disk_keeps_many_uploads_waiting),
         TEST(an_upload_of_long_ago_is_young_once_its_task_is_there),
         TEST(a_parked_claim_is_answered_by_a_submit),
         TEST(a_parked_claim_ends_empty_when_its_time_is_up),
