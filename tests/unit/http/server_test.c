@@ -1251,6 +1251,14 @@ static void stopping_lets_requests_under_way_end(void **unused)
     fixture_release(&f);
 }
 
+static atomic_int sheds;
+
+static void note_shed(void *context)
+{
+    (void)context;
+    atomic_fetch_add(&sheds, 1);
+}
+
 static void stopping_waits_for_the_reply_of_a_parked_exchange(void **unused)
 {
     (void)unused;
@@ -1259,18 +1267,21 @@ static void stopping_waits_for_the_reply_of_a_parked_exchange(void **unused)
     pthread_t thread;
     struct stopper stopper = {&f, 50};
 
+    atomic_store(&sheds, 0);
     fixture_init(&f);
+    f.options.shed = note_shed;
     fixture_start(&f);
     client_open(&c, f.address);
     client_sendf(&c, "GET /park HTTP/1.1\r\n" HOST "\r\n");
     fixture_wait_parked(&f, 1);
     assert_int_equal(pthread_create(&thread, NULL, stop_main, &stopper), 0);
-    usleep(200 * 1000); /* well past the grace: the server must still be there */
+    wait_for(&sheds, 1); /* the grace is over: the server must still be there */
     struct exchange *x = fixture_take_parked(&f);
     assert_true(exchange_is_alive(x));
     reply_text(x, 200, "text/plain", "bye");
     expect(&c, 200, "bye");
     pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&sheds), 1);
     client_close(&c);
     fixture_release(&f);
 }
